@@ -1,0 +1,103 @@
+"""What a training method is: it yields updates in the paper's order, and the trainer does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from i2i.slots import Logits
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of both domains.
+
+    Args:
+        a, b: (N, C, H, W), float, in [-1, 1]; the same scene at the same index if the method is paired.
+        extras: tensors of N rows that belong to the images, such as `label_a` or `mask_b`.
+    """
+
+    a: Tensor
+    b: Tensor
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def split(self, n: int) -> list[Batch]:
+        """n batches of equal size, in order."""
+        parts = {name: t.chunk(n) for name, t in {"a": self.a, "b": self.b, **self.extras}.items()}
+        return [
+            Batch(parts["a"][i], parts["b"][i], {name: parts[name][i] for name in self.extras})
+            for i in range(n)
+        ]
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `f` applied to every tensor."""
+        return Batch(f(self.a), f(self.b), {name: f(t) for name, t in self.extras.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One move of the game: these players lower the sum of these losses.
+
+    Args:
+        players: one name, or several, of `Method.players`.
+        losses: scalars, already weighted, by the name that logs show.
+        images: named images (N, C, H, W) with their gradients: for `[[extra_loss]]` terms.
+        scores: scalars that are reported and not optimized.
+    """
+
+    players: str | tuple[str, ...]
+    losses: Mapping[str, Tensor]
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Method(nn.Module, ABC):
+    """A training method; its constructor is the grammar of its recipes.
+
+    The constructor takes (channels_a, channels_b, *, options), where an option may be a slot. Networks are attributes.
+    Whatever must survive a step is a parameter or a buffer.
+    """
+
+    paired: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Names of the extras that a batch must have."""
+    n_batches: int = 1
+    """Fresh batches per step: the loader gives N x n_batches images, `play` splits them."""
+
+    @abstractmethod
+    def players(self) -> dict[str, list[nn.Module]]:
+        """Who learns: the modules of each player. Each player has an optimizer; no parameter has two players."""
+
+    @abstractmethod
+    def play(self, batch: Batch, step: int) -> Iterator[Update]:
+        """The moves of one step, in order. The trainer steps the players' optimizers before it asks for the next."""
+
+    @abstractmethod
+    def translators(self) -> dict[str, nn.Module]:
+        """What is kept for inference: a module from images to images for each direction, `ab` and `ba`."""
+
+
+class Scored:
+    """A discriminator that remembers the mean logit it gave to each tensor, for an update's scores.
+
+    Pass it to an adversarial loss in place of the discriminator; `mean(images)` is then D(images) on average, without
+    a second pass. It is absent for images that the loss changed before it showed them.
+    """
+
+    def __init__(self, discriminator: nn.Module) -> None:
+        self.discriminator = discriminator
+        self._means: dict[int, Tensor] = {}
+
+    def __call__(self, images: Tensor) -> Logits:
+        logits: Logits = self.discriminator(images)
+        maps = logits if isinstance(logits, list) else [logits]
+        self._means[id(images)] = sum((m.detach().float().mean() for m in maps), start=maps[0].new_zeros(())) / len(maps)
+        return logits
+
+    def means(self, **images: Tensor) -> dict[str, Tensor]:
+        """The mean logit of each of these tensors that was shown, by the given names."""
+        return {name: self._means[id(t)] for name, t in images.items() if id(t) in self._means}

@@ -1,0 +1,85 @@
+"""Options: typed, bounded and strict. `"4"`, `true` and `3.0` are no `int`; an unknown key is an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from i2i.errors import Problem, suggest
+
+
+class Options(BaseModel):
+    """The base of every table of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=False)
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """Pairs of the option's own name and its value, as Python objects."""
+        for attribute, info in type(self).model_fields.items():
+            yield info.alias or attribute, getattr(self, attribute)
+
+
+AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
+
+
+def options_model(name: str, options: Mapping[str, tuple[Any, Any]]) -> type[Options]:
+    """A model of {option: (type, default)}. Fields have aliases, since `copy` or `json` would shadow pydantic's own."""
+    fields: dict[str, Any] = {f"option_{k}": (kind, Field(default, alias=k)) for k, (kind, default) in options.items()}
+    return create_model(f"{name}Options", __base__=Options, **fields)
+
+
+def validate(
+    model: type[AnyOptions], table: Mapping[str, Any], where: str, problems: list[Problem], also: Iterable[str] = ()
+) -> AnyOptions | None:
+    """The table as a model, or None with what is wrong added to `problems`; `also` are keys known elsewhere."""
+    try:
+        text = json.dumps(table)
+    except TypeError:
+        problems.extend(_not_json(table, where))
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        names = [info.alias or name for name, info in model.model_fields.items()] + list(also)
+        reasons: dict[str, list[str]] = {}  # a value that fits no member of a union fails once for each
+        for e in error.errors():
+            path, value = _locate(table, e["loc"])
+            if e["type"] == "extra_forbidden":
+                reasons[path] = ["unknown option" + suggest(path.rpartition(".")[2], names)]
+            else:
+                reasons.setdefault(path, []).append(f"{_lower(e['msg'])}, not {json.dumps(value, default=str)}")
+        for path, texts in reasons.items():
+            *others, last = texts
+            message = " or ".join([*(text.rsplit(", not ", 1)[0] for text in others), last])
+            problems.append(Problem(f"{where}.{path}" if where else path, message))
+        return None
+
+
+def _locate(table: Any, loc: tuple[int | str, ...]) -> tuple[str, Any]:
+    """Path and value of pydantic's location, without the marks that it adds for the members of a union."""
+    path: list[str] = []
+    for part in loc:
+        if isinstance(table, Mapping) and (part in table or not path):
+            table = table.get(part)
+        elif isinstance(table, list) and isinstance(part, int) and part < len(table):
+            table = table[part]
+        else:
+            continue
+        path.append(str(part))
+    return ".".join(path), table
+
+
+def _lower(message: str) -> str:
+    message = message.replace("Input should be", "should be")
+    return message[:1].lower() + message[1:]
+
+
+def _not_json(table: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    for key, value in table.items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            yield Problem(f"{where}.{key}", f"takes no {type(value).__name__}; write it as a string if it is one")

@@ -1,0 +1,36 @@
+"""The initialization of CycleGAN."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Gt
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+
+class Normal:
+    """Weights from N(0, std²), biases zero (Zhu et al. 2017, appendix 7.1: std 0.02).
+
+    Weights of affine normalizations are drawn from N(1, std²), as in the authors' code for batch normalization.
+    """
+
+    def __init__(self, *, std: Annotated[float, Gt(0)] = 0.02) -> None:
+        self.std = std
+
+    def __call__(self, module: nn.Module) -> None:
+        initialize(module, lambda weight: nn.init.normal_(weight, 0.0, self.std), self.std)
+
+
+def initialize(module: nn.Module, fill, norm_std: float) -> None:  # type: ignore[no-untyped-def]
+    """Fills the weights of all convolutions and linear layers, zeroes biases, and draws norm weights from N(1, std²)."""
+    for layer in module.modules():
+        weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+        if isinstance(layer, (_ConvNd, nn.Linear)):
+            fill(weight)
+        elif isinstance(weight, nn.Parameter) and weight.dim() == 1:
+            nn.init.normal_(weight, 1.0, norm_std)
+        else:
+            continue
+        if bias is not None:
+            nn.init.zeros_(bias)

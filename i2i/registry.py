@@ -1,0 +1,275 @@
+"""Kinds, components and builders: from a factory's signature to what a recipe may say about it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from i2i.errors import I2IError, Problem, suggest
+from i2i.options import options_model, validate
+from i2i.slots import Slot
+
+Factory = Callable[..., Any]
+
+RESERVED_TABLES = ("method", "data", "optim", "schedule", "train", "augment", "eval", "extra_loss", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of component: its name, the hook that registers it, and what the engine passes, in this order."""
+
+    name: str
+    plural: str
+    wired: tuple[str, ...] = ()
+
+    @property
+    def hook(self) -> str:
+        return f"register_{self.plural}"
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("method", "methods", ("channels_a", "channels_b")),
+        Kind("generator", "generators", ("in_channels", "out_channels")),
+        Kind("discriminator", "discriminators", ("in_channels",)),
+        Kind("network", "networks", ("in_channels", "out_channels")),
+        Kind("normalization", "normalizations", ("channels",)),
+        Kind("loss", "losses"),
+        Kind("adversarial_loss", "adversarial_losses"),
+        Kind("buffer", "buffers"),
+        Kind("initialization", "initializations"),
+        Kind("schedule", "schedules", ("n_steps", "n_steps_decay")),
+        Kind("source", "sources"),
+        Kind("watcher", "watchers"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOption:
+    """An option that is filled by a component; `repeated` for a tuple of them."""
+
+    slot: Slot
+    default: Any
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered factory with its options (a pydantic model) and slots, both read from its signature."""
+
+    kind: Kind
+    name: str
+    factory: Factory
+    plugin: str
+    options: type[BaseModel]
+    slots: Mapping[str, SlotOption]
+
+    @property
+    def summary(self) -> str:
+        return (self.factory.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def source_file(self) -> tuple[str, int]:
+        """File and line of the factory."""
+        return inspect.getsourcefile(self.factory) or "?", inspect.getsourcelines(self.factory)[1]
+
+
+def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
+    """Reads a factory's signature. Raises I2IError with everything that breaks the contract of its kind."""
+    problems: list[Problem] = []
+    where = f"{plugin}: {kind.name} {name!r}"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        problems.append(Problem(where, "a name has lower-case letters, digits and underscores"))
+    if not callable(factory):
+        raise I2IError(Problem(where, f"is {factory!r}, not a class or function"))
+    if not (factory.__doc__ or "").strip():
+        problems.append(Problem(where, "needs a docstring; `i2i list` prints its first line"))
+    parameters = list(inspect.signature(factory, eval_str=True).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) != len(kind.wired):
+        expected = ", ".join((*kind.wired, "*"))
+        got = ", ".join(p.name for p in positional) or "none"
+        problems.append(Problem(where, f"takes ({expected}, options…), but its positional parameters are: {got}"))
+    plain: dict[str, tuple[Any, Any]] = {}
+    slots: dict[str, SlotOption] = {}
+    for p in parameters:
+        if p in positional:
+            continue
+        if p.kind is not p.KEYWORD_ONLY:
+            problems.append(Problem(where, f"{p}: options are named one by one, after a *"))
+        elif p.annotation is p.empty or p.default is p.empty:
+            problems.append(Problem(where, f"option {p.name!r} needs a type and a default"))
+        elif slot := _slot(p):
+            slots[p.name] = slot
+            if kind.name == "method" and p.name in (*RESERVED_TABLES, "extends", "requires"):
+                problems.append(Problem(where, f"slot {p.name!r} is the name of a table that every recipe has"))
+        else:
+            plain[p.name] = (p.annotation, p.default)
+    if problems:
+        raise I2IError(*problems)
+    return Component(kind, name, factory, plugin, options_model(name, plain), slots)
+
+
+def _slot(parameter: inspect.Parameter) -> SlotOption | None:
+    annotation, repeated = parameter.annotation, False
+    if get_origin(annotation) is tuple and (inner := get_args(annotation))[1:] == (...,):
+        annotation, repeated = inner[0], True
+    if get_origin(annotation) is Annotated:
+        for mark in annotation.__metadata__:
+            if isinstance(mark, Slot):
+                return SlotOption(mark, parameter.default, repeated)
+    return None
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A component with its options settled; calling it with the wired arguments of its kind builds the thing."""
+
+    component: Component
+    options: Mapping[str, Any]
+    where: str
+    needs: type | None = None
+    qualified: str = ""
+
+    def __call__(self, *wired: Any) -> Any:
+        try:
+            built = self.component.factory(*wired, **self.options)
+        except ValueError as error:
+            raise I2IError(Problem(self.where, str(error))) from error
+        if self.needs is not None and not isinstance(built, self.needs):
+            raise I2IError(Problem(self.where, f"{self.qualified!r} cannot stand here: it is no {self.needs.__name__}"))
+        return built
+
+    def spec(self) -> dict[str, Any]:
+        """What a recipe would say to get exactly this: the name and every option, as plain JSON values."""
+        model = validate(self.component.options, self._plain(), self.where, [])
+        spec: dict[str, Any] = {"name": self.qualified}
+        assert model is not None
+        spec |= model.model_dump(mode="json", by_alias=True)
+        for name, slot in self.component.slots.items():
+            value = self.options[name]
+            spec[name] = [b.spec() for b in value] if slot.repeated else value.spec()
+        return spec
+
+    def _plain(self) -> dict[str, Any]:
+        return {k: v for k, v in self.options.items() if k not in self.component.slots}
+
+    def walk(self) -> Iterator[Builder]:
+        """This builder and all that fill its slots."""
+        yield self
+        for name, slot in self.component.slots.items():
+            for builder in self.options[name] if slot.repeated else (self.options[name],):
+                yield from builder.walk()
+
+
+@dataclass
+class Registry:
+    """All components of one engine, by kind and name; `plugin:name` picks one where two plugins offer the same."""
+
+    _components: dict[str, dict[str, list[Component]]] = field(default_factory=lambda: {k: {} for k in KINDS})
+
+    def add(self, component: Component) -> None:
+        self._components[component.kind.name].setdefault(component.name, []).append(component)
+
+    def names(self, kind: str) -> list[str]:
+        """Names that a recipe can use as they are; a name that two plugins offer comes with its plugin."""
+        return [self.name_of(c) for c in self.components(kind)]
+
+    def components(self, kind: str) -> list[Component]:
+        return [c for _, same in sorted(self._components[kind].items()) for c in same]
+
+    def name_of(self, component: Component) -> str:
+        rivals = self._components[component.kind.name][component.name]
+        return component.name if len(rivals) == 1 else f"{component.plugin}:{component.name}"
+
+    def get(self, kind: str, name: str, where: str = "") -> Component:
+        """The component of that name. Raises I2IError for an unknown or an ambiguous one."""
+        plugin, _, bare = name.rpartition(":")
+        found = [c for c in self._components[kind].get(bare, []) if plugin in ("", c.plugin)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            offers = " or ".join(f"{c.plugin}:{bare}" for c in found)
+            raise I2IError(Problem(where, f"{bare!r} is offered by several plugins; write {offers}"))
+        raise I2IError(Problem(where, f"there is no {_words(kind)} {name!r}{suggest(name, self.names(kind))}"))
+
+    def of_factory(self, kind: str, factory: Factory) -> Component | None:
+        """The component that a factory is registered as, if it is."""
+        return next((c for c in self.components(kind) if c.factory is factory), None)
+
+    def check(self) -> None:
+        """Every slot's default is registered itself, so that a resolved recipe can name it. Raises I2IError."""
+        problems = [
+            Problem(f"{c.plugin}: {c.kind.name} {c.name!r}", f"the default of {name!r} is not a registered {o.slot.kind}")
+            for kind in KINDS
+            for c in self.components(kind)
+            for name, o in c.slots.items()
+            for default in (o.default if o.repeated else (o.default,))
+            if self.of_factory(o.slot.kind, default) is None
+        ]
+        if problems:
+            raise I2IError(*problems)
+
+    def resolve(self, kind: str, spec: str | Mapping[str, Any], where: str) -> Builder:
+        """A builder for what a recipe says at `where`. Raises I2IError with every mistake in it."""
+        problems: list[Problem] = []
+        builder = self.settle(Slot(kind), None, spec, where, problems)
+        if builder is None or problems:
+            raise I2IError(*problems)
+        return builder
+
+    def settle(
+        self, slot: Slot, default: Factory | None, spec: Any, where: str, problems: list[Problem]
+    ) -> Builder | None:
+        """As `resolve`, but adds mistakes to `problems`; without a name the slot's `default` component stands."""
+        table = {"name": spec} if isinstance(spec, str) else spec
+        if not isinstance(table, Mapping):
+            problems.append(Problem(where, f"{json.dumps(spec, default=str)} is neither a name nor a table"))
+            return None
+        name = table.get("name")
+        try:
+            if name is None and default is not None:
+                component = self.of_factory(slot.kind, default)
+                assert component is not None, "checked when the engine started"
+            elif not isinstance(name, str):
+                message = f"{name!r} is not a name" if name is not None else "says no name"
+                raise I2IError(Problem(f"{where}.name", message + suggest("", self.names(slot.kind))))
+            else:
+                component = self.get(slot.kind, name, where if isinstance(spec, str) else f"{where}.name")
+        except I2IError as error:
+            problems.extend(error.problems)
+            return None
+        rest = {k: v for k, v in table.items() if k != "name"}
+        given = {k: rest.pop(k) for k in list(rest) if k in component.slots}
+        known = len(problems)
+        model = validate(component.options, rest, where, problems, also=component.slots)
+        options = dict(model.values()) if model else {}
+        for key, inner in component.slots.items():
+            path = key if component.kind.name == "method" else f"{where}.{key}"
+            if inner.repeated:
+                options[key] = self._settle_all(inner, given.get(key), path, problems)
+            else:
+                options[key] = self.settle(inner.slot, inner.default, given.get(key, {}), path, problems)
+        if len(problems) > known:
+            return None
+        return Builder(component, options, where, slot.needs, self.name_of(component))
+
+    def _settle_all(self, option: SlotOption, specs: Any, where: str, problems: list[Problem]) -> tuple[Any, ...]:
+        if specs is None:
+            return tuple(self.settle(option.slot, d, {}, where, problems) for d in option.default)
+        if not isinstance(specs, list) or not specs:
+            problems.append(Problem(where, "takes a list of components, at least one"))
+            return ()
+        return tuple(self.settle(option.slot, None, s, f"{where}.{i}", problems) for i, s in enumerate(specs))
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")

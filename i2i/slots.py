@@ -1,0 +1,49 @@
+"""Slots: places in a component where another component goes, and what is asked of it there.
+
+An option annotated with one of these aliases is filled from the recipe by any registered component of that kind; its
+default is an ordinary callable, so that the component works without an engine: `ResnetGenerator(3, 3, norm=nn.BatchNorm2d)`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from torch import Tensor, nn
+
+Logits = Tensor | list[Tensor]
+Judge = Callable[[Tensor], Logits]
+
+
+class PairLoss(Protocol):
+    """How far a prediction is from its target."""
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Scalar, float32 or wider, of two tensors of one shape."""
+
+
+class AdversarialLoss(Protocol):
+    """Both sides of the game; it sees the discriminator and the images, so that penalties fit in as well."""
+
+    def for_generator(self, discriminator: Judge, real: Tensor, fake: Tensor) -> Tensor:
+        """What the generator lowers: scalar; gradients flow into `fake`."""
+
+    def for_discriminator(self, discriminator: Judge, real: Tensor, fake: Tensor) -> Tensor:
+        """What the discriminator lowers: scalar; `fake` carries no gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A component of `kind` goes here; what is built must satisfy the runtime-checkable Protocol `needs`."""
+
+    kind: str
+    needs: type | None = None
+
+
+Generator = Annotated[Callable[..., nn.Module], Slot("generator")]
+Discriminator = Annotated[Callable[..., nn.Module], Slot("discriminator")]
+Network = Annotated[Callable[..., nn.Module], Slot("network")]
+Normalization = Annotated[Callable[..., nn.Module], Slot("normalization")]
+Pairwise = Annotated[Callable[..., PairLoss], Slot("loss")]
+Adversarial = Annotated[Callable[..., AdversarialLoss], Slot("adversarial_loss")]
+Buffer = Annotated[Callable[..., nn.Module], Slot("buffer")]
+Initialization = Annotated[Callable[..., Callable[[nn.Module], Any]], Slot("initialization")]
