@@ -86,8 +86,8 @@ def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
     """Reads a factory's signature. Raises I2IError with everything that breaks the contract of its kind."""
     problems: list[Problem] = []
     where = f"{plugin}: {kind.name} {name!r}"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        problems.append(Problem(where, "a name has lower-case letters, digits and underscores"))
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        problems.append(Problem(where, "a name has lower-case letters, digits, _ and -"))
     if not callable(factory):
         raise I2IError(Problem(where, f"is {factory!r}, not a class or function"))
     if not (factory.__doc__ or "").strip():

@@ -1,0 +1,47 @@
+"""Where and how precisely to compute: device names and precisions, chosen and explained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from i2i.errors import I2IError, Problem
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def pick_device(name: str, where: str = "train.device") -> torch.device:
+    """`auto` takes cuda, mps, cpu, in this order. Raises I2IError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise I2IError(Problem(where, f"{name!r} is no device; auto, cpu, cuda, cuda:1 or mps")) from None
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        have = [kind for kind, here in there.items() if here]
+        raise I2IError(Problem(where, f"{name!r} is not on this machine; there is: {', '.join(['auto', *have])}"))
+    return device
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 natively: CUDA from compute capability 8, CPUs with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        can = torch.cpu.get_capabilities()
+        return bool(can.get("amx_bf16") or can.get("avx512_bf16") or can.get("bf16"))
+    return False
+
+
+def pick_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """`auto` takes bf16 where the hardware multiplies it natively, float32 elsewhere."""
+    if precision == "auto":
+        return "bf16" if multiplies_bf16(device) else "fp32"
+    return precision
