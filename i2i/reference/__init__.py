@@ -5,6 +5,7 @@ from i2i.hookspecs import Factories
 from i2i.reference.cyclegan import CycleGAN
 from i2i.reference.image_pool import ImagePool
 from i2i.reference.init import Normal
+from i2i.reference.linear import Linear
 from i2i.reference.losses import L1, LSGAN
 from i2i.reference.normalization import InstanceNorm
 from i2i.reference.patchgan import PatchGAN
@@ -49,3 +50,8 @@ def register_buffers() -> Factories:
 @hookimpl
 def register_initializations() -> Factories:
     return {"normal": Normal}
+
+
+@hookimpl
+def register_schedules() -> Factories:
+    return {"linear": Linear}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from annotated_types import Gt
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 
@@ -22,13 +23,20 @@ class Normal:
         initialize(module, lambda weight: nn.init.normal_(weight, 0.0, self.std), self.std)
 
 
-def initialize(module: nn.Module, fill, norm_std: float) -> None:  # type: ignore[no-untyped-def]
-    """Fills the weights of all convolutions and linear layers, zeroes biases, and draws norm weights from N(1, std²)."""
+def initialize(module: nn.Module, fill: Callable[[Tensor], object], norm_std: float) -> None:
+    """Fills the weights of all convolutions and linear layers, zeroes biases, and draws norm weights from N(1, std²).
+
+    Args:
+        module: changed in place, with everything inside it.
+        fill: fills a weight in place.
+        norm_std: standard deviation of the weights of affine normalizations; anything else, such as the slope of a
+            PReLU, is left alone.
+    """
     for layer in module.modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
         if isinstance(layer, (_ConvNd, nn.Linear)):
-            fill(weight)
-        elif isinstance(weight, nn.Parameter) and weight.dim() == 1:
+            fill(layer.weight)
+        elif isinstance(weight, nn.Parameter) and weight.dim() == 1 and isinstance(bias, nn.Parameter):
             nn.init.normal_(weight, 1.0, norm_std)
         else:
             continue
