@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, a seed, a cache of its own, and an engine with all plugins of this repository."""
+"""What every test stands on: one thread, a seed, a cache of its own, and an engine with this repository's plugins."""
 
 from collections.abc import Iterator
 from pathlib import Path

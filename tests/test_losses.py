@@ -106,7 +106,7 @@ def test_cross_entropy_at_the_optimum(engine: Engine) -> None:
 
 
 def test_both_generators_raise_d(engine: Engine) -> None:
-    """d/dx of -log sigmoid(x) is sigmoid(x) - 1, of log(1 - sigmoid(x)) it is -sigmoid(x): only the latter saturates."""
+    """The slope of -log sigmoid(x) is sigmoid(x) - 1, that of log(1 - sigmoid(x)) is -sigmoid(x), which saturates."""
     logits = [-20.0, -1.0, 0.0, 3.0]
     s = 1 / (1 + torch.exp(-torch.tensor(logits, dtype=torch.float64)))
     torch.testing.assert_close(slope(adversarial(engine, "vanilla"), logits), s - 1)
