@@ -142,7 +142,7 @@ def receptive_field(network: nn.Module, size: int) -> tuple[int, int]:
     assert image.grad is not None
     seen = image.grad[0].abs().sum(0) > 0
     (rows,), (columns,) = seen.any(1).nonzero(as_tuple=True), seen.any(0).nonzero(as_tuple=True)
-    assert 0 < rows[0] and rows[-1] < size - 1, "the field is cut off by the border"
+    assert rows[0] > 0 and rows[-1] < size - 1, "the field is cut off by the border"
     return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
 
 

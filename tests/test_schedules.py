@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_constant_then_down_to_zero(engine: Engine, name: str) -> None:
     schedule = build(engine, name, 100, 50)
     factors = [schedule(step) for step in range(152)]
     assert factors[:100] == [1.0] * 100
-    assert all(x > y for x, y in zip(factors[99:150], factors[100:151], strict=True))
+    assert all(x > y for x, y in pairwise(factors[99:151]))
     assert factors[149] > 0
     assert factors[150:] == [0.0, 0.0]
 
