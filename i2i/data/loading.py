@@ -1,0 +1,173 @@
+"""The data of a run: batches by step, the fixed preview, and the held-out pairs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from i2i.data.pixels import Array, Decoded
+from i2i.data.source import Split, UnreadableImage
+from i2i.data.steps import Domain, Steps, Taken, take
+from i2i.data.table import DataOptions
+from i2i.errors import Problem
+from i2i.method import Batch
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Images to look at while training, the same at every time.
+
+    Args:
+        a, b: (n, C, size, size), in [-1, 1].
+        paired: a row shows the same scene in both.
+        names: of the images of a, and of b.
+    """
+
+    a: Tensor
+    b: Tensor
+    paired: bool
+    names: tuple[list[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images for previews and evaluation, resized to the crop: held out, or those for training where there are none."""
+
+    split: Split
+    a: Domain
+    b: Domain
+    held_out: bool
+
+
+class Data:
+    """The images of a run; made by `open_data`.
+
+    Attributes:
+        channels: of the images of each domain.
+        n_images: to train on, in each domain.
+        size: height and width in pixels.
+        names: of the domains.
+        skipped: a message for each image that was left out, as far as known by now.
+        n_workers: processes that prepare batches; 0 for none besides this one.
+    """
+
+    def __init__(self, options: DataOptions, steps: Steps, shown: Shown, skipped: list[str]) -> None:
+        self.channels = options.both_channels
+        self.n_images = (len(steps.a.usable), len(steps.b.usable))
+        self.size = options.crop_size
+        self.names = options.names
+        self.skipped = skipped
+        if options.n_workers is None:
+            decodes = any(isinstance(domain.pixels, Decoded) for domain in (steps.a, steps.b))
+            self.n_workers = min(4, (os.cpu_count() or 1) // 2) if decodes else 0
+        else:
+            self.n_workers = options.n_workers
+        self._steps = steps
+        self._shown = shown
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps that show each image of the larger domain once."""
+        return max(self.n_images) / self._steps.n_images
+
+    def batches(self, step: int) -> list[Batch]:
+        """The micro-batches of a step, from 0: (batch_size * n_batches, C, size, size), float32, in [-1, 1].
+
+        They depend on the seed and the step alone. Raises UnreadableImage if an image cannot be read any more.
+        """
+        return self._finish(self._steps[step])
+
+    def loader(self, start: int, stop: int) -> Iterator[list[Batch]]:
+        """`batches` of the steps from `start` to `stop`, exclusive, prepared ahead by `n_workers` processes.
+
+        Draws from no global generator.
+        """
+        if not self.n_workers or start >= stop:
+            return map(self.batches, range(start, stop))
+        loader: DataLoader[Any] = DataLoader(
+            cast(Any, self._steps),
+            batch_size=None,
+            sampler=range(start, stop),
+            num_workers=self.n_workers,
+            collate_fn=cast(Any, _as_it_is),
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),
+        )
+        return map(self._finish, loader)
+
+    def preview(self, n: int = 6) -> Preview:
+        """n evenly spaced held-out images of each domain (training images where none are held out), not cropped."""
+        a, b, split = self._shown.a, self._shown.b, self._shown.split
+        n = min(n, len(a.usable), len(b.usable))
+        rows: list[list[Array]] = []
+        names: tuple[list[str], list[str]] = ([], [])
+        for i in range(n):
+            if split.paired:
+                there, row = self._take((a, b), i * len(a.usable) // n)
+                places = (there, there)
+            else:
+                place_a, (image_a,) = self._take((a,), i * len(a.usable) // n)
+                place_b, (image_b,) = self._take((b,), i * len(b.usable) // n)
+                row, places = [image_a, image_b], (place_a, place_b)
+            rows.append(row)
+            names[0].append(split.a.name(a.usable[places[0]]))
+            names[1].append(split.b.name(b.usable[places[1]]))
+        return Preview(*_columns(rows), split.paired, names)
+
+    def test_batches(self, batch_size: int = 16) -> Iterator[Batch] | None:
+        """All held-out pairs in order, (batch_size or fewer, C, size, size); None if no pairs are held out."""
+        return self._pairs(batch_size) if self._shown.held_out and self._shown.split.paired else None
+
+    def _pairs(self, batch_size: int) -> Iterator[Batch]:
+        a, b = self._shown.a, self._shown.b
+        for start in range(0, len(a.usable), batch_size):
+            rows = []
+            for i in range(start, min(start + batch_size, len(a.usable))):
+                there, row = self._take((a, b), i)
+                rows += [row] if there == i else []  # the next one comes in its own turn
+            if rows:
+                yield Batch(*_columns(rows))
+
+    def _take(self, domains: tuple[Domain, ...], place: int) -> tuple[int, list[Array]]:
+        unreadable: list[Problem] = []
+        found = take(domains, place, self._steps.skip, unreadable)
+        self._record(unreadable)
+        return found
+
+    def _finish(self, taken: Taken) -> list[Batch]:
+        if not taken.images:
+            raise UnreadableImage(*taken.unreadable)
+        self._record(taken.unreadable)
+        return [Batch(_to_tensor(a), _to_tensor(b)) for a, b in taken.images]
+
+    def _record(self, unreadable: tuple[Problem, ...] | list[Problem]) -> None:
+        self.skipped += [message for message in map(str, unreadable) if message not in self.skipped]
+
+
+def _columns(rows: list[list[Array]]) -> tuple[Tensor, Tensor]:
+    a, b = (_to_tensor(np.stack(images)) for images in zip(*rows, strict=True))
+    return a, b
+
+
+def _to_tensor(images: Array) -> Tensor:
+    """(N, H, W, C) uint8 to (N, C, H, W) float32 in [-1, 1]."""
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+
+
+def _as_it_is(taken: Taken) -> Taken:
+    """Batches travel as uint8 arrays: a quarter of the bytes, and no shared memory, which containers have little of."""
+    return taken
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle: it saves, then stops

@@ -1,0 +1,145 @@
+"""From a source to training data: everything is checked, prepared and cached once, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from i2i.data.cache import Unreadable, cached
+from i2i.data.loading import Data, Shown
+from i2i.data.order import Order
+from i2i.data.pixels import Array, Decoded, Pixels, Report, prepare_all
+from i2i.data.source import Checks, Images, Source, Split, UnreadableImage
+from i2i.data.steps import Domain, Steps
+from i2i.data.table import DataOptions
+from i2i.errors import I2IError, Problem
+
+Progress = Callable[[str, int, int], None]
+N_SHOWN = 10
+
+
+def open_data(
+    options: DataOptions,
+    source: Source,
+    *,
+    paired: bool,
+    seed: int,
+    n_batches: int = 1,
+    n_micro_batches: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Progress | None = None,
+) -> Data:
+    """The data of a run, ready to be read.
+
+    Args:
+        options: the table [data].
+        source: where the images come from.
+        paired: the method needs the same scene at the same index; both domains then share order, crops and flips.
+        seed: what order, crops and flips depend on.
+        n_batches: fresh batches per step that the method asks for.
+        n_micro_batches: a step's batches of which gradients are summed.
+        rank, world_size: this process, and how many there are.
+        progress: told the domain's name, images done and images in all, while the cache is made.
+
+    Raises I2IError for unpaired images where pairs are needed, for unreadable images (unless they are skipped; all at
+    once), and if none is left.
+    """
+    train, test = source.train(), source.test()
+    if paired and not train.paired:
+        message = "the method needs pairs (the same scene in both domains), and this source has none"
+        raise I2IError(Problem("data.source", f"{message}; sources of pairs are `pairs` and `side_by_side`"))
+    for split in (train, test):
+        if split is not None and split.paired and len(split.a) != len(split.b):
+            raise I2IError(Problem("data.source", f"has {len(split.a)} and {len(split.b)} images, which are no pairs"))
+    bad: list[Problem] = []
+    a, b = _open_split(train, options, options.load_size, progress, bad)
+    if test is not None:
+        shown = Shown(test, *_open_split(test, options, options.crop_size, progress, bad), True)
+    else:
+        images = zip((train.a, train.b), options.both_channels, (a, b), strict=True)
+        shown_a, shown_b = (Domain(Decoded(i, channels, options.crop_size), d.usable) for i, channels, d in images)
+        shown = Shown(train, shown_a, shown_b, False)
+    if bad and options.unreadable == "error":
+        raise I2IError(*_shortened(bad))
+    empty = [
+        f"none of the {name} images is left" for name, d in zip(options.names, (a, b), strict=True) if not d.usable
+    ]
+    if empty:
+        raise I2IError(*_shortened(bad), *(Problem("data.source", message) for message in empty))
+    margin = options.load_size - options.crop_size
+    steps = Steps(
+        a=a,
+        b=b,
+        order_a=Order(seed, 0, len(a.usable), margin, options.flip),
+        order_b=Order(seed, 1, len(b.usable), margin, options.flip),
+        paired=paired,
+        skip=options.unreadable == "skip",
+        crop_size=options.crop_size,
+        batch_size=options.batch_size,
+        n_batches=n_batches,
+        n_micro_batches=n_micro_batches,
+        rank=rank,
+        world_size=world_size,
+    )
+    return Data(options, steps, shown, [str(problem) for problem in bad])
+
+
+def _open_split(
+    split: Split, options: DataOptions, size: int, progress: Progress | None, bad: list[Problem]
+) -> tuple[Domain, Domain]:
+    """Both domains, prepared, without those that cannot be read; of a pair, both are left out."""
+    opened = []
+    for images, name, channels in zip((split.a, split.b), options.names, options.both_channels, strict=True):
+        report: Report = partial(progress, name) if progress else _silent
+        opened.append(_open(images, channels, size, options.cache, report))
+    (pixels_a, bad_a), (pixels_b, bad_b) = opened
+    bad += [problem for found in (bad_a, bad_b) for error in found.values() for problem in error.problems]
+    out_a, out_b = (bad_a.keys() | bad_b.keys(),) * 2 if split.paired else (bad_a.keys(), bad_b.keys())
+    usable_a = tuple(i for i in range(len(split.a)) if i not in out_a)
+    usable_b = tuple(i for i in range(len(split.b)) if i not in out_b)
+    return Domain(pixels_a, usable_a), Domain(pixels_b, usable_b)
+
+
+def _open(images: Images, channels: int, size: int, cache: bool, report: Report) -> tuple[Pixels, Unreadable]:
+    if getattr(images, "in_memory", False):
+        return _hold(images, channels, size, report)
+    if cache and (found := cached(images, channels, size, report)) is not None:
+        return found
+    return Decoded(images, channels, size), _check(images)
+
+
+def _hold(images: Images, channels: int, size: int, report: Report) -> tuple[Array, Unreadable]:
+    held: Array = np.zeros((len(images), size, size, channels), np.uint8)
+    unreadable: Unreadable = {}
+    for index, result in enumerate(prepare_all(images, channels, size, report)):
+        if isinstance(result, UnreadableImage):
+            unreadable[index] = result
+        else:
+            held[index] = result
+    return held, unreadable
+
+
+def _check(images: Images) -> Unreadable:
+    """Those whose headers are refused; none if the source cannot tell without decoding."""
+    unreadable: Unreadable = {}
+    if isinstance(images, Checks):
+        for index in range(len(images)):
+            try:
+                images.check(index)
+            except UnreadableImage as error:
+                unreadable[index] = error
+    return unreadable
+
+
+def _shortened(problems: list[Problem]) -> list[Problem]:
+    if len(problems) <= N_SHOWN:
+        return problems
+    more = f'{len(problems) - N_SHOWN} more images cannot be read; data.unreadable = "skip" leaves such images out'
+    return [*problems[:N_SHOWN], Problem("", f"and {more}")]
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody asked for progress."""

@@ -1,0 +1,59 @@
+"""What a source of images gives: two domains, for training and held out, each read by index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from PIL import Image
+
+from i2i.errors import I2IError
+
+
+class UnreadableImage(I2IError):  # noqa: N818 (as I2IError: users read it)
+    """One image that cannot be used; its only problem names the file and says why."""
+
+
+class Images(Protocol):
+    """The images of one domain and split, by index from 0. `read` is called from several threads and processes.
+
+    With an attribute `in_memory = True` they are prepared once and held, not written to the cache.
+    """
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Path relative to its folder, with forward slashes, or a plain name: for messages and output files."""
+
+    def read(self, index: int) -> Image.Image:
+        """The image, decoded and upright, 8 bits per channel. Raises UnreadableImage."""
+
+    def digest(self) -> str:
+        """SHA-256 over names and contents, hexadecimal: the key of the cache."""
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """Images that can be checked without decoding them."""
+
+    def check(self, index: int) -> tuple[int, int]:
+        """Width and height, upright, from the file's header. Raises UnreadableImage."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of both domains; `paired` says that one index is one scene in both."""
+
+    a: Images
+    b: Images
+    paired: bool = False
+
+
+class Source(Protocol):
+    """Where images come from; registered by `register_sources`. Mistakes in its options raise I2IError."""
+
+    def train(self) -> Split:
+        """The images to train on."""
+
+    def test(self) -> Split | None:
+        """Held-out images, if there are any."""

@@ -1,0 +1,112 @@
+"""What each step shows, as uint8: the part of the data that loader processes carry. No torch in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from i2i.data.order import Draw, Order
+from i2i.data.pixels import Array, Pixels
+from i2i.data.source import UnreadableImage
+from i2i.errors import Problem
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Prepared images of one domain, and the indices of those that can be used."""
+
+    pixels: Pixels
+    usable: tuple[int, ...]
+
+
+def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Problem]) -> tuple[int, list[Array]]:
+    """The place-th usable image of each domain, and the place where it was found.
+
+    Adds what cannot be read to `unreadable` and, if `skip`, goes on to the next place in all domains, so that pairs
+    stay pairs. Raises UnreadableImage.
+    """
+    n = min(len(domain.usable) for domain in domains)
+    for there in (*range(place, n), *range(place)):
+        try:
+            return there, [domain.pixels[domain.usable[there]] for domain in domains]
+        except UnreadableImage as error:
+            unreadable.extend(error.problems)
+            if not skip:
+                raise
+    raise UnreadableImage(Problem("data.source", "none of the images can be read any more"))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One step's images: (N, crop, crop, C) of both domains for each micro-batch, and what could not be read.
+
+    No images at all: the step has failed for that reason.
+    """
+
+    images: list[tuple[Array, Array]]
+    unreadable: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """The images of each step, by number.
+
+    The order of all images goes by step, micro-batch, fresh batch of the method, rank, and place in the batch. So W
+    processes with batches of N see together what one process with batches of W x N sees.
+
+    Args:
+        a, b: the training images.
+        order_a, order_b: of their usable ones.
+        paired: both follow `order_a`.
+        skip: an image that turns out unreadable is replaced by the next one.
+    """
+
+    a: Domain
+    b: Domain
+    order_a: Order
+    order_b: Order
+    paired: bool
+    skip: bool
+    crop_size: int
+    batch_size: int
+    n_batches: int
+    n_micro_batches: int
+    rank: int
+    world_size: int
+
+    @property
+    def n_images(self) -> int:
+        """Images of each domain in a step, over all processes."""
+        return self.batch_size * self.n_batches * self.n_micro_batches * self.world_size
+
+    def __getitem__(self, step: int) -> Taken:
+        unreadable: list[Problem] = []
+        numbers = range(step * self.n_micro_batches, (step + 1) * self.n_micro_batches)
+        try:
+            return Taken([self._micro_batch(number, unreadable) for number in numbers], tuple(unreadable))
+        except UnreadableImage as error:
+            return Taken([], error.problems)
+
+    def _micro_batch(self, number: int, unreadable: list[Problem]) -> tuple[Array, Array]:
+        fresh = range(number * self.n_batches, (number + 1) * self.n_batches)
+        starts = [(n * self.world_size + self.rank) * self.batch_size for n in fresh]
+        rows = [self._row(start + place, unreadable) for start in starts for place in range(self.batch_size)]
+        a, b = (np.stack(crops) for crops in zip(*rows, strict=True))
+        return a, b
+
+    def _row(self, position: int, unreadable: list[Problem]) -> tuple[Array, Array]:
+        """The crops at one position of the streams."""
+        draw_a, draw_b = self.order_a.draw(position), self.order_b.draw(position)
+        if self.paired:
+            draw_b = draw_a
+            _, (a, b) = take((self.a, self.b), draw_a.index, self.skip, unreadable)
+        else:
+            _, (a,) = take((self.a,), draw_a.index, self.skip, unreadable)
+            _, (b,) = take((self.b,), draw_b.index, self.skip, unreadable)
+        return self._crop(a, draw_a), self._crop(b, draw_b)
+
+    def _crop(self, pixels: Array, draw: Draw) -> Array:
+        crop = pixels[draw.top : draw.top + self.crop_size, draw.left : draw.left + self.crop_size]
+        return crop[:, ::-1] if draw.mirrored else crop
