@@ -1,0 +1,94 @@
+"""Writes samples/STEP.png: fixed images, translated and reconstructed, one row per kind."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Mapping
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from i2i.watch import Running
+from i2i.watch.files import replace
+
+GAP, BLOCK_GAP = 4, 16
+BACKGROUND, INK = (237, 237, 239), (60, 60, 64)
+SMALL = 128
+MAX_NAME = 16
+
+
+class Samples:
+    """Writes a grid of the fixed samples to samples/STEP.png in the run's folder, whenever there are samples.
+
+    Rows are input, translated, reconstructed and, where it is known, the true partner; first from a to b, then from b
+    to a. Images are columns. Images below 128 px are enlarged by a whole factor, pixel by pixel.
+    """
+
+    def started(self, run: Running) -> None:
+        pass
+
+    def logged(self, run: Running, step: int, metrics: Mapping[str, float], images: Mapping[str, Tensor]) -> None:
+        if not images:
+            return
+        folder = run.folder / "samples"
+        folder.mkdir(parents=True, exist_ok=True)
+        png = io.BytesIO()
+        grid(images, run.names).save(png, "PNG", optimize=True)
+        replace(folder / f"{step:08}.png", png.getvalue())
+
+    def finished(self, run: Running) -> None:
+        pass
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """An 8-bit image from (C, H, W) in [-1, 1]: C = 1 is grey, C = 3 is RGB; rounded, and clamped to the range.
+
+    Raises ValueError for another C.
+    """
+    if image.dim() != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"an image is (1, H, W) or (3, H, W), not {tuple(image.shape)}")
+    levels = ((image.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray((levels[0] if image.shape[0] == 1 else levels.permute(1, 2, 0)).contiguous().numpy())
+
+
+def grid(images: Mapping[str, Tensor], names: tuple[str, str]) -> Image.Image:
+    """The sample grid, RGB, of the tensors that `Watcher.logged` describes; those that are absent are left out."""
+    a, b = _plain(names[0], "a"), _plain(names[1], "b")
+    blocks = [
+        [("a", a), ("ab", f"{a} -> {b}"), ("aba", f"-> {a}"), ("true_ab", f"true {b}")],
+        [("b", b), ("ba", f"{b} -> {a}"), ("bab", f"-> {b}"), ("true_ba", f"true {a}")],
+    ]
+    shown = [
+        [(label, images[key]) for key, label in block if key in images] for block in blocks if block[1][0] in images
+    ]
+    tensors = [tensor for block in shown for _, tensor in block]
+    height, width = (max(t.shape[axis] for t in tensors) for axis in (-2, -1))
+    scale = max(1, SMALL // max(height, width))
+    font = ImageFont.load_default(min(max(scale * height // 8, 12), 20))
+    left = round(max(font.getlength(label) for block in shown for label, _ in block)) + 4 * GAP
+    line = sum(font.getmetrics())  # type: ignore[union-attr]
+
+    heights = [[max(scale * t.shape[-2], line) for _, t in block] for block in shown]
+    full = sum(sum(h + GAP for h in block) - GAP for block in heights) + BLOCK_GAP * (len(shown) - 1) + 2 * GAP
+    columns = max(len(t) for t in tensors)
+    canvas = Image.new("RGB", (left + columns * (scale * width + GAP), full), BACKGROUND)
+    pen = ImageDraw.Draw(canvas)
+    y = GAP
+    for block, block_heights in zip(shown, heights, strict=True):
+        for (label, tensor), row in zip(block, block_heights, strict=True):
+            pen.text((left - 2 * GAP, y + row // 2), label, INK, font, anchor="rm")
+            for column, image in enumerate(tensor):
+                picture = to_pil(image)
+                large = picture.resize((scale * picture.width, scale * picture.height), Image.Resampling.NEAREST)
+                canvas.paste(large.convert("RGB"), (left + column * (scale * width + GAP), y))
+            y += row + GAP
+        y += BLOCK_GAP - GAP
+    return canvas
+
+
+def _plain(name: str, otherwise: str) -> str:
+    """A short ASCII form of a domain's name: Pillow's own font draws nothing else, not even an é."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().strip() or otherwise
+    return plain if len(plain) <= MAX_NAME else f"{plain[: MAX_NAME - 2]}.."
