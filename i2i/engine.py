@@ -93,7 +93,9 @@ class Engine:
             plugin = self._manager.get_name(error.plugin)
             hooks = {kind.hook for kind in KINDS.values()}
             unknown = next(n for n in dir(error.plugin) if _is_hook(error.plugin, n) and n not in hooks)
-            raise I2IError(Problem(f"plugin {plugin!r}", f"there is no hook {unknown!r}{suggest(unknown, hooks)}")) from None
+            raise I2IError(
+                Problem(f"plugin {plugin!r}", f"there is no hook {unknown!r}{suggest(unknown, hooks)}")
+            ) from None
 
     def components(self) -> Iterator[Component]:
         for kind in KINDS:
@@ -138,7 +140,9 @@ def _load(given: str) -> ModuleType:
         if not path.is_file():
             raise I2IError(Problem(f"-p {given}", "there is no such file"))
         name = path.parent.name if path.name == "__init__.py" else path.stem
-        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)] if path.name == "__init__.py" else None)
+        spec = importlib.util.spec_from_file_location(
+            name, path, submodule_search_locations=[str(path.parent)] if path.name == "__init__.py" else None
+        )
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules.setdefault(name, module)  # dataclasses and pickled workers look their module up

@@ -33,7 +33,7 @@ def register_discriminators() -> Factories:  # type: ignore[empty-body]
 
 @hookspec
 def register_networks() -> Factories:  # type: ignore[empty-body]
-    """Auxiliary networks of a method: factory(in_channels, out_channels, *, options) -> classifier, encoder, projector."""
+    """Auxiliary networks of a method: factory(in_channels, out_channels, *, options) -> classifier, encoder, …"""
 
 
 @hookspec

@@ -28,10 +28,7 @@ class Batch:
     def split(self, n: int) -> list[Batch]:
         """n batches of equal size, in order."""
         parts = {name: t.chunk(n) for name, t in {"a": self.a, "b": self.b, **self.extras}.items()}
-        return [
-            Batch(parts["a"][i], parts["b"][i], {name: parts[name][i] for name in self.extras})
-            for i in range(n)
-        ]
+        return [Batch(parts["a"][i], parts["b"][i], {name: parts[name][i] for name in self.extras}) for i in range(n)]
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `f` applied to every tensor."""
@@ -95,7 +92,9 @@ class Scored:
     def __call__(self, images: Tensor) -> Logits:
         logits: Logits = self.discriminator(images)
         maps = logits if isinstance(logits, list) else [logits]
-        self._means[id(images)] = sum((m.detach().float().mean() for m in maps), start=maps[0].new_zeros(())) / len(maps)
+        self._means[id(images)] = sum((m.detach().float().mean() for m in maps), start=maps[0].new_zeros(())) / len(
+            maps
+        )
         return logits
 
     def means(self, **images: Tensor) -> dict[str, Tensor]:

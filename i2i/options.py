@@ -49,6 +49,8 @@ def validate(
             path, value = _locate(table, e["loc"])
             if e["type"] == "extra_forbidden":
                 reasons[path] = ["unknown option" + suggest(path.rpartition(".")[2], names)]
+            elif e["type"] == "value_error":  # a validator's own words
+                reasons[path] = [str(e["ctx"]["error"])]
             else:
                 reasons.setdefault(path, []).append(f"{_lower(e['msg'])}, not {json.dumps(value, default=str)}")
         for path, texts in reasons.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
+from torch import nn
 
 from i2i.errors import I2IError, Problem, suggest
 from i2i.options import options_model, validate
@@ -92,7 +93,8 @@ def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
         raise I2IError(Problem(where, f"is {factory!r}, not a class or function"))
     if not (factory.__doc__ or "").strip():
         problems.append(Problem(where, "needs a docstring; `i2i list` prints its first line"))
-    parameters = list(inspect.signature(factory, eval_str=True).parameters.values())
+    bare = getattr(factory, "__init__", None) is nn.Module.__init__  # takes nothing, though its signature says *args
+    parameters = [] if bare else list(inspect.signature(factory, eval_str=True).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) != len(kind.wired):
         expected = ", ".join((*kind.wired, "*"))
@@ -208,7 +210,9 @@ class Registry:
     def check(self) -> None:
         """Every slot's default is registered itself, so that a resolved recipe can name it. Raises I2IError."""
         problems = [
-            Problem(f"{c.plugin}: {c.kind.name} {c.name!r}", f"the default of {name!r} is not a registered {o.slot.kind}")
+            Problem(
+                f"{c.plugin}: {c.kind.name} {c.name!r}", f"the default of {name!r} is not a registered {o.slot.kind}"
+            )
             for kind in KINDS
             for c in self.components(kind)
             for name, o in c.slots.items()

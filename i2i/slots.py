@@ -1,7 +1,8 @@
 """Slots: places in a component where another component goes, and what is asked of it there.
 
-An option annotated with one of these aliases is filled from the recipe by any registered component of that kind; its
-default is an ordinary callable, so that the component works without an engine: `ResnetGenerator(3, 3, norm=nn.BatchNorm2d)`.
+An option annotated with one of these aliases is filled from the recipe by any registered component of that kind. Its
+default is an ordinary callable, so that the component works without an engine:
+`ResnetGenerator(3, 3, norm=nn.BatchNorm2d)`.
 """
 
 from collections.abc import Callable

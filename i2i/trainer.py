@@ -71,7 +71,7 @@ class Trainer:
         """One step over micro-batches, their moves in lockstep; gradients are the mean of theirs.
 
         Returns:
-            The mean of each `loss.NAME` and `score.NAME` over the step, scalars on the device: reading one waits for it.
+            The mean of each `loss.NAME` and `score.NAME` over the step, on the device: reading one waits for it.
         """
         self._set_rates()
         games = [self.method.play(batch, self.step) for batch in batches]
@@ -124,7 +124,9 @@ class Trainer:
         players = (update.players,) if isinstance(update.players, str) else tuple(update.players)
         for player in players:
             if player not in self.parameters:
-                raise I2IError(Problem("method", f"moves {player!r}, who is no player{suggest(player, self.parameters)}"))
+                raise I2IError(
+                    Problem("method", f"moves {player!r}, who is no player{suggest(player, self.parameters)}")
+                )
         for name, loss in update.losses.items():
             if loss.dim():
                 raise I2IError(Problem("method", f"loss {name!r} has shape {tuple(loss.shape)}; it must be a scalar"))
@@ -134,7 +136,9 @@ class Trainer:
         for player in players:
             parameters = [*self.parameters[player].values()]
             if all(p.grad is None for p in parameters):
-                raise I2IError(Problem("method", f"player {player!r} moved without any gradient; do its losses use it?"))
+                raise I2IError(
+                    Problem("method", f"player {player!r} moved without any gradient; do its losses use it?")
+                )
             if self.reduce is not None:
                 self.reduce(parameters)
             if self.clip > 0:
@@ -173,7 +177,9 @@ class Trainer:
         Raises I2IError if names or shapes are not those of this method.
         """
         own = dict(self.method.named_parameters(remove_duplicate=False))
-        problems = [Problem("checkpoint", f"{n!r} is only in the {w}") for n, w in _difference(own, state["parameters"])]
+        problems = [
+            Problem("checkpoint", f"{n!r} is only in the {w}") for n, w in _difference(own, state["parameters"])
+        ]
         for name in own.keys() & state["parameters"].keys():
             if own[name].shape != state["parameters"][name].shape:
                 shapes = f"{tuple(state['parameters'][name].shape)}, not {tuple(own[name].shape)}"
@@ -239,7 +245,9 @@ def check_finite(metrics: Mapping[str, float], step: int) -> None:
     """Raises I2IError that names the first loss which is not a number; waits for the device only by its arguments."""
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise I2IError(Problem(f"step {step}", f"loss {name!r} is {value}; a lower optim.lr or train.clip may help"))
+            raise I2IError(
+                Problem(f"step {step}", f"loss {name!r} is {value}; a lower optim.lr or train.clip may help")
+            )
 
 
 def _average(translators: nn.ModuleDict, decay: float) -> Any:

@@ -1,6 +1,7 @@
 """CycleGAN as its authors wrote it: the reference components, registered like anyone's plugin."""
 
 from i2i import hookimpl
+from i2i.data.folders import Folders, Root
 from i2i.hookspecs import Factories
 from i2i.reference.cyclegan import CycleGAN
 from i2i.reference.image_pool import ImagePool
@@ -55,3 +56,8 @@ def register_initializations() -> Factories:
 @hookimpl
 def register_schedules() -> Factories:
     return {"linear": Linear}
+
+
+@hookimpl
+def register_sources() -> Factories:
+    return {"folders": Folders, "root": Root}

@@ -18,7 +18,8 @@ class L1:
     """
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return F.l1_loss(*at_least_float32(prediction, target))
+        prediction, target = at_least_float32(prediction, target)
+        return F.l1_loss(prediction, target)
 
 
 class LSGAN:

@@ -1,0 +1,185 @@
+"""Checkpoints: folders of safetensors and JSON from which a run goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from i2i.errors import I2IError, Problem
+from i2i.files import sha256, sync, write_json, write_tensors
+
+FORMAT = 1
+State = dict[str, Any]
+
+
+def folder_of(checkpoints: Path, step: int) -> Path:
+    return checkpoints / f"step-{step:08}"
+
+
+def steps(checkpoints: Path) -> list[int]:
+    """Steps of the finished checkpoints, in order."""
+    names = (re.fullmatch(r"step-(\d{8,})", p.name) for p in checkpoints.glob("step-*") if p.is_dir())
+    return sorted(int(match[1]) for match in names if match)
+
+
+def save(checkpoints: Path, state: State, progress: Mapping[str, Any], *, keep: int) -> Path:
+    """Writes a checkpoint, then removes all but the newest `keep`.
+
+    A temporary folder is filled, flushed and renamed; `state.json`, written last, has the sizes and SHA-256 of the
+    others. Raises OSError, for a full disk say; what was there before still is.
+
+    Args:
+        state: of `Trainer.state_dict()`.
+        progress: JSON values that go with it.
+    """
+    final = folder_of(checkpoints, state["step"])
+    temporary = checkpoints / f".{final.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        aliases: dict[str, str] = {}
+        write_tensors(temporary / "model.safetensors", _untie(state["parameters"], aliases))
+        write_tensors(temporary / "rank-0.safetensors", state["buffers"] | _rng_state())
+        optimizers = {}
+        for player, optimizer in state["optimizers"].items():
+            tensors, values = _flatten(optimizer["state"])
+            write_tensors(temporary / f"optim-{player}.safetensors", tensors)
+            optimizers[player] = {"groups": optimizer["groups"], "values": values}
+        if state["average"]:
+            write_tensors(temporary / "average.safetensors", state["average"])
+        files = {p.name: {"size": p.stat().st_size, "sha256": sha256(p)} for p in sorted(temporary.iterdir())}
+        about = {"format": FORMAT, "step": state["step"], "aliases": aliases, "optimizers": optimizers}
+        write_json(temporary / "state.json", about | {"progress": progress, "files": files})
+        sync(temporary)
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+        sync(checkpoints)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for step in steps(checkpoints)[:-keep]:
+        shutil.rmtree(folder_of(checkpoints, step), ignore_errors=True)
+    return final
+
+
+def load(checkpoint: Path) -> tuple[State, dict[str, Any]]:
+    """State (with torch's random state, `rng`) and progress of one checkpoint. Raises I2IError if it is damaged."""
+    try:
+        about = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise I2IError(Problem(str(checkpoint), f"has format {about['format']}; this i2i reads {FORMAT}"))
+        for name, file in about["files"].items():
+            path = checkpoint / name
+            if path.stat().st_size != file["size"] or sha256(path) != file["sha256"]:
+                raise I2IError(Problem(str(path), "is damaged: its checksum does not match"))
+        tensors = {name.removesuffix(".safetensors"): load_file(checkpoint / name) for name in about["files"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise I2IError(Problem(str(checkpoint), f"is damaged: {type(error).__name__}: {error}")) from error
+    parameters = tensors["model"]
+    parameters |= {alias: parameters[name] for alias, name in about["aliases"].items()}
+    buffers = tensors["rank-0"]
+    rng = {name: buffers.pop(name) for name in list(buffers) if name.startswith("rng:")}
+    state = {
+        "step": about["step"],
+        "parameters": parameters,
+        "buffers": buffers,
+        "optimizers": {
+            player: {"groups": saved["groups"], "state": _unflatten(tensors[f"optim-{player}"], saved["values"])}
+            for player, saved in about["optimizers"].items()
+        },
+        "average": tensors.get("average", {}),
+        "rng": rng,
+    }
+    return state, about["progress"]
+
+
+def load_latest(checkpoints: Path) -> tuple[State, dict[str, Any]]:
+    """The newest checkpoint that is whole; damaged ones are named in a warning. Raises I2IError if there is none."""
+    damaged = []
+    for step in reversed(steps(checkpoints)):
+        try:
+            found = load(folder_of(checkpoints, step))
+        except I2IError as error:
+            damaged.append(str(error))
+            continue
+        for message in damaged:
+            warnings.warn(f"{message}; going on from step {step}", stacklevel=2)
+        return found
+    raise I2IError(
+        Problem(str(checkpoints), "; ".join(damaged) or "holds no checkpoint; the run stopped before its first")
+    )
+
+
+def set_aside(checkpoints: Path, after: int) -> None:
+    """Renames checkpoints of later steps, which a run that goes on from `after` will write anew."""
+    for step in steps(checkpoints):
+        if step > after:
+            folder = folder_of(checkpoints, step)
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            with suppress(OSError):
+                folder.rename(aside)
+
+
+def restore_rng(rng: Mapping[str, Tensor]) -> None:
+    """Sets torch's generators as they were saved."""
+    torch.set_rng_state(rng["rng:cpu"])
+    if "rng:cuda" in rng and torch.cuda.is_available():
+        torch.cuda.set_rng_state(rng["rng:cuda"])
+    if "rng:mps" in rng and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(rng["rng:mps"])
+
+
+def _rng_state() -> dict[str, Tensor]:
+    state = {"rng:cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["rng:cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["rng:mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def _untie(parameters: Mapping[str, Tensor], aliases: dict[str, str]) -> dict[str, Tensor]:
+    """Each tensor once; further names of it go to `aliases`."""
+    first: dict[int, str] = {}
+    kept = {}
+    for name, tensor in parameters.items():
+        owner = first.setdefault(tensor.data_ptr(), name) if tensor.numel() else name
+        if owner == name:
+            kept[name] = tensor
+        else:
+            aliases[name] = owner
+    return kept
+
+
+def _flatten(state: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for parameter, entries in state.items():
+        values[parameter] = {}
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{parameter}:{key}"] = value
+            else:
+                values[parameter][key] = value
+    return tensors, values
+
+
+def _unflatten(tensors: Mapping[str, Tensor], values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    state = {parameter: dict(entries) for parameter, entries in values.items()}
+    for name, tensor in tensors.items():
+        parameter, _, key = name.rpartition(":")
+        state[parameter][key] = tensor
+    return state

@@ -1,0 +1,71 @@
+"""The application: options that stand before every command, and how mistakes are told."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from i2i import __version__
+from i2i.errors import I2IError
+
+if TYPE_CHECKING:
+    from i2i.engine import Engine
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Plugins = Annotated[
+    list[str] | None, typer.Option("-p", "--plugin", metavar="FILE_OR_MODULE", help="Load a plugin; may be repeated.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"i2i {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    plugin: Plugins = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Image-to-image translation from plugins: train, translate, compare."""
+    context.obj = plugin or []
+
+
+def start_engine(context: typer.Context, plugins: list[str] | None) -> Engine:
+    """An engine with the plugins given before and after the command."""
+    from i2i.engine import Engine
+
+    return Engine([*(context.obj or []), *(plugins or [])])
+
+
+def main() -> None:
+    """Runs the command; a user's mistake is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except I2IError as error:
+        for problem in error.problems:
+            errors.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        where = f"{error.filename}: " if error.filename else ""
+        errors.print(f"[bold red]error:[/] {escape(where + (error.strerror or str(error)))}", soft_wrap=True)
+        sys.exit(2)
+
+
+from i2i.cli import components, plugins, running  # noqa: E402, F401

@@ -1,0 +1,249 @@
+"""Recipes: TOML files, layered and resolved into builders. Every mistake is reported at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Lt
+
+from i2i import optim
+from i2i.data.table import DataOptions
+from i2i.device import Precision
+from i2i.errors import I2IError, Problem, suggest
+from i2i.options import Options, validate
+from i2i.registry import RESERVED_TABLES, Builder, Registry
+from i2i.slots import Slot
+
+PLANNED_TABLES = ("augment", "eval")
+"""Reserved for what is not built yet: using one is an error, not a silence."""
+
+
+class TrainOptions(Options):
+    """`[train]`: how the loop runs."""
+
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+    accumulate: Annotated[int, Ge(1)] = 1
+    clip: Annotated[float, Ge(0)] = 0.0
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.0
+    log_every: Annotated[int, Ge(1)] = 50
+    sample_every: Annotated[int, Ge(1)] = 500
+    save_every: Annotated[int, Ge(1)] = 1000
+    keep_checkpoints: Annotated[int, Ge(2)] = 2
+
+
+class Length(Options):
+    """The keys of `[schedule]` that say how long: in epochs or in steps, constant and then decaying."""
+
+    n_epochs: Annotated[float, Ge(0)] | None = None
+    n_epochs_decay: Annotated[float, Ge(0)] | None = None
+    n_steps: Annotated[int, Ge(0)] | None = None
+    n_steps_decay: Annotated[int, Ge(0)] | None = None
+
+    def steps(self, steps_per_epoch: float) -> tuple[int, int]:
+        """Steps of the constant part and of the decay. Raises I2IError if there is not one in all."""
+        constant, decay = self.document().values()
+        if not self.in_steps:
+            end = math.ceil((constant + decay) * steps_per_epoch)
+            constant = math.ceil(constant * steps_per_epoch)
+            decay = end - constant
+        steps = (constant, decay)
+        if sum(steps) < 1:
+            raise I2IError(Problem("schedule", "is 0 steps long"))
+        return steps
+
+    @property
+    def in_steps(self) -> bool:
+        return self.n_steps is not None or self.n_steps_decay is not None
+
+    def document(self) -> dict[str, Any]:
+        if self.in_steps:
+            return {"n_steps": self.n_steps or 0, "n_steps_decay": self.n_steps_decay or 0}
+        if self.n_epochs is None and self.n_epochs_decay is None:
+            return {"n_epochs": 100, "n_epochs_decay": 100}
+        return {"n_epochs": self.n_epochs or 0, "n_epochs_decay": self.n_epochs_decay or 0}
+
+
+class ExtraLossOptions(Options):
+    """`[[extra_loss]]` without the loss itself: where a pair loss is added."""
+
+    weight: Annotated[float, Gt(0)] = 1.0
+    between: tuple[str, str]
+    player: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class ExtraLoss:
+    """A pair loss between two tensors that the method publishes, for one player."""
+
+    loss: Builder
+    options: ExtraLossOptions
+
+    @property
+    def label(self) -> str:
+        return self.options.label or self.loss.qualified
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe with every default filled in and every component found."""
+
+    method: Builder
+    source: Builder
+    data: DataOptions
+    optim: Mapping[str, Any]
+    schedule: Builder
+    length: Length
+    train: TrainOptions
+    extra_losses: tuple[ExtraLoss, ...]
+    watch: tuple[Builder, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The resolved recipe as plain JSON values; reading it gives the same recipe again."""
+        method = self.method.spec()
+        slots = {name: method.pop(name) for name in self.method.component.slots}
+        document = {
+            "requires": sorted(self.plugins()),
+            "method": method,
+            **slots,
+            "data": {"source": self.source.spec(), **self.data.model_dump(mode="json")},
+            "optim": dict(self.optim),
+            "schedule": {**self.schedule.spec(), **self.length.document()},
+            "train": self.train.model_dump(mode="json"),
+            "extra_loss": [e.loss.spec() | e.options.model_dump(mode="json") for e in self.extra_losses],
+            "watch": [w.spec() for w in self.watch],
+        }
+        return {key: value for key, value in document.items() if value or key == "requires"}
+
+    def plugins(self) -> set[str]:
+        """The plugins, beside the reference, whose components this recipe uses."""
+        extra = (e.loss for e in self.extra_losses)
+        roots = (self.method, self.source, self.schedule, *extra, *self.watch)
+        return {b.component.plugin for root in roots for b in root.walk()} - {"reference"}
+
+
+def resolve(document: Mapping[str, Any], registry: Registry, plugins: Sequence[str] = ()) -> Recipe:
+    """Finds every component and checks every value. Raises I2IError with all mistakes, each with its path.
+
+    Args:
+        document: a recipe as `layers.read` gives it.
+        plugins: names of the loaded ones, for `requires`.
+    """
+    problems: list[Problem] = []
+    check_required(document, plugins, problems)
+    method = resolve_method(document, registry, problems)
+    if method is not None or "method" not in document:
+        slots = registry.get("method", method.qualified).slots if method else {}
+        _check_tables(document, slots, problems)
+
+    data = dict(_table(document, "data", problems))
+    source = registry.settle(Slot("source"), None, data.pop("source", {}), "data.source", problems)
+    data_options = validate(DataOptions, data, "data", problems, also=("source",))
+
+    optim_table = optim.complete(_table(document, "optim", problems))
+    optim.check(optim_table, problems)
+
+    schedule = dict(_table(document, "schedule", problems))
+    keys = {k: schedule.pop(k) for k in list(schedule) if k in Length.model_fields}
+    length = validate(Length, keys, "schedule", problems)
+    if length and length.in_steps and (length.n_epochs is not None or length.n_epochs_decay is not None):
+        problems.append(Problem("schedule", "is given in epochs and in steps; keep n_epochs… or n_steps…"))
+    schedule_builder = registry.settle(Slot("schedule"), None, {"name": "linear", **schedule}, "schedule", problems)
+
+    train = validate(TrainOptions, _table(document, "train", problems), "train", problems)
+    extra_losses = tuple(_extra_losses(document, registry, problems))
+    watch = [
+        registry.settle(Slot("watcher"), None, spec, f"watch.{i}", problems)
+        for i, spec in enumerate(_list(document, "watch", problems))
+    ]
+    if problems:
+        raise I2IError(*problems)
+    assert method and source and data_options and schedule_builder and length and train
+    return Recipe(
+        method, source, data_options, optim_table, schedule_builder, length, train,
+        extra_losses, tuple(w for w in watch if w),
+    )  # fmt: skip
+
+
+def resolve_method(document: Mapping[str, Any], registry: Registry, problems: list[Problem]) -> Builder | None:
+    """The method with its slots, which stand as tables beside it."""
+    table = dict(_table(document, "method", problems))
+    if isinstance(name := table.get("name"), str):
+        try:
+            component = registry.get("method", name, "method.name")
+        except I2IError:
+            pass  # settle() below says it
+        else:
+            for slot in component.slots.keys() & table.keys():
+                problems.append(Problem(f"method.{slot}", f"is a slot; write it as a table of its own, [{slot}]"))
+                del table[slot]
+            table |= {slot: document[slot] for slot in component.slots if slot in document}
+    return registry.settle(Slot("method"), None, table, "method", problems)
+
+
+def check_required(document: Mapping[str, Any], plugins: Sequence[str], problems: list[Problem]) -> None:
+    """Adds a problem for every plugin in `requires` that is not among the loaded `plugins`."""
+    required = document.get("requires", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        problems.append(Problem("requires", f"must be a list of plugin names, not {required!r}"))
+        return
+    for name in required:
+        if name not in plugins:
+            problems.append(Problem("requires", f"plugin {name!r} is not loaded; add -p {name}.py, or install it"))
+
+
+def _check_tables(document: Mapping[str, Any], slots: Mapping[str, Any], problems: list[Problem]) -> None:
+    known = {*(t for t in RESERVED_TABLES if t not in PLANNED_TABLES), *slots, "requires"}
+    for key in document:
+        if key in PLANNED_TABLES:
+            problems.append(Problem(key, "is reserved for a later version; nothing reads it yet"))
+        elif key not in known:
+            problems.append(Problem(key, f"is no table of this method{suggest(key, known)}"))
+
+
+def _table(document: Mapping[str, Any], key: str, problems: list[Problem]) -> Mapping[str, Any]:
+    value = document.get(key, {})
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping):
+        problems.append(Problem(key, f"must be a table, not {value!r}"))
+        return {}
+    return value
+
+
+def _list(document: Mapping[str, Any], key: str, problems: list[Problem]) -> list[Any]:
+    value = document.get(key, [])
+    if not isinstance(value, list):
+        problems.append(Problem(key, f"is a list of tables; write [[{key}]]"))
+        return []
+    return value
+
+
+def _extra_losses(document: Mapping[str, Any], registry: Registry, problems: list[Problem]) -> list[ExtraLoss]:
+    found: list[ExtraLoss] = []
+    for i, table in enumerate(_list(document, "extra_loss", problems)):
+        where = f"extra_loss.{i}"
+        if not isinstance(table, Mapping):
+            problems.append(Problem(where, f"must be a table, not {table!r}"))
+            continue
+        placing = {k: v for k, v in table.items() if k in ExtraLossOptions.model_fields}
+        options = validate(ExtraLossOptions, placing, where, problems)
+        rest = {k: v for k, v in table.items() if k not in placing}
+        loss = registry.settle(Slot("loss"), None, rest, where, problems)
+        if options and loss:
+            found.append(ExtraLoss(loss, options))
+    labels = [e.label for e in found]
+    for label in {label for label in labels if labels.count(label) > 1}:
+        problems.append(Problem("extra_loss", f"two are called {label!r}; give each a label"))
+    return found
+
+
+def channels_of(document: Mapping[str, Any]) -> tuple[int, int]:
+    """The channels of both domains that a resolved recipe says."""
+    channels = document["data"]["channels"]
+    return (channels[0], channels[1]) if isinstance(channels, list) else (channels, channels)

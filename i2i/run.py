@@ -1,0 +1,81 @@
+"""Run directories: what a training leaves behind, and how to find it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from i2i.errors import I2IError, Problem
+from i2i.files import write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The folder of a run:
+
+    recipe.json            resolved, every default written out; can be trained again as it is
+    environment.json       versions, device, precision, plugins, data
+    metrics.jsonl          one line for each log
+    samples/00001000.png   a fixed grid of images
+    report.html            one static page
+    checkpoints/           the newest, to go on from
+    ab.safetensors, ba.safetensors    the translators
+    """
+
+    folder: Path
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> Run:
+        """A new folder `parent/name`, or `name-2`, `name-3`, …: a run is never overwritten."""
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+            return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """An existing run. Raises I2IError for any other folder."""
+        if not (folder / "recipe.json").is_file():
+            what = "there is no such folder" if not folder.exists() else "is no run: it has no recipe.json"
+            raise I2IError(Problem(str(folder), what))
+        return cls(folder)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return self._read("recipe.json")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return self._read("environment.json")
+
+    def write_about(self, recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        write_json(self.folder / "recipe.json", recipe)
+        write_json(self.folder / "environment.json", environment)
+
+    def weights(self, direction: str) -> Path:
+        return self.folder / f"{direction}.safetensors"
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise I2IError(Problem(str(path), f"cannot be read: {error}")) from None
+        return value

@@ -1,0 +1,199 @@
+"""Translators: networks that carry their recipe in their weights file, and images through them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from i2i import __version__, checkpoint
+from i2i.errors import I2IError, Problem
+from i2i.files import write_tensors
+from i2i.recipe import channels_of, check_required, resolve_method
+from i2i.registry import Registry
+from i2i.run import Run
+
+Direction = Literal["ab", "ba"]
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A network from one domain to the other, ready for images of any size.
+
+    Args:
+        module: from (N, n_in, H, W) to (N, n_out, H, W), in [-1, 1].
+        names: of the domain it takes and of the one it gives.
+        channels: n_in and n_out.
+    """
+
+    module: nn.Module
+    names: tuple[str, str]
+    channels: tuple[int, int]
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, n_in, H, W) to (N, n_out, H, W), in [-1, 1], float32, in evaluation mode, the random state untouched.
+
+        Sizes other than multiples of the network's `size_multiple` are padded by reflection and cropped back. Raises
+        I2IError for images that are too small.
+        """
+        height, width = images.shape[-2:]
+        multiple = size_multiple(self.module)
+        padding = (0, -width % multiple, 0, -height % multiple)
+        with _evaluating(self.module):
+            try:
+                padded = F.pad(images, padding, mode="reflect") if any(padding) else images
+                out: Tensor = self.module(padded)
+            except (RuntimeError, ValueError) as error:
+                if min(height, width) >= 32:
+                    raise
+                message = f"{width}x{height} px is too small for this network; enlarge the image"
+                raise I2IError(Problem("image", message)) from error
+        return out[..., :height, :width].float()
+
+
+def size_multiple(module: nn.Module) -> int:
+    """What height and width must be multiples of: the module's own `size_multiple`, else 1."""
+    return int(getattr(module, "size_multiple", 1))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and a copy of the random state, for as long as the block lasts."""
+    modes = {m: m.training for m in module.modules()}
+    device = next(module.parameters()).device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            module.eval()
+            yield
+    finally:
+        for m, training in modes.items():
+            m.training = training
+
+
+def save_translator(
+    path: Path, module: nn.Module, *, recipe: Mapping[str, Any], direction: Direction, step: int, names: tuple[str, str]
+) -> None:
+    """Writes weights that describe themselves: the resolved recipe travels in the metadata. Raises OSError."""
+    about = {"i2i": __version__, "direction": direction, "step": step, "names": list(names), "recipe": recipe}
+    write_tensors(path, module.state_dict(), {"i2i": json.dumps(about)})
+
+
+def load_translator(path: Path, registry: Registry, plugins: Mapping[str, Any]) -> Translator:
+    """A translator from its weights file. Raises I2IError for any other file and for plugins that are missing."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("i2i", "null"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise I2IError(Problem(str(path), f"is no safetensors file, or is damaged: {error}")) from None
+    if not isinstance(about, dict) or not {"recipe", "direction", "names"} <= about.keys():
+        message = (
+            "says nothing of its recipe; i2i writes it into ab.safetensors and ba.safetensors, and `i2i import` too"
+        )
+        raise I2IError(Problem(str(path), message))
+    return build_translator(about["recipe"], about["direction"], weights, about["names"], registry, plugins, str(path))
+
+
+def build_translator(
+    recipe: Mapping[str, Any],
+    direction: Direction,
+    weights: Mapping[str, Tensor],
+    names: tuple[str, str],
+    registry: Registry,
+    plugins: Mapping[str, Any],
+    where: str,
+) -> Translator:
+    """A translator from a recipe and weights: the method is laid out without memory, then given the weights."""
+    problems: list[Problem] = []
+    check_required(recipe, list(plugins), problems)
+    method = resolve_method(recipe, registry, problems)
+    if problems or method is None:
+        raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
+    channels = channels_of(recipe)
+    with torch.device("meta"):
+        translators = method(*channels).translators()
+    if direction not in translators:
+        raise I2IError(Problem(where, f"this method does not translate {direction[0]} to {direction[1]}"))
+    module: nn.Module = translators[direction]
+    try:
+        module.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise I2IError(Problem(where, f"the weights do not fit the recipe: {error}")) from None
+    forward = direction == "ab"
+    return Translator(
+        module.eval().requires_grad_(False),
+        (names[0], names[1]) if forward else (names[1], names[0]),
+        channels if forward else (channels[1], channels[0]),
+    )
+
+
+def find_translator(
+    source: Path, registry: Registry, plugins: Mapping[str, Any], *, to: str | None = None, at: str = "latest"
+) -> Translator:
+    """A translator from a run or a weights file.
+
+    Args:
+        source: a run's folder or a safetensors file.
+        to: the domain to translate to, `a`, `b` or its name; a run translates to b by default.
+        at: `latest`, or the step of a checkpoint.
+
+    Raises I2IError.
+    """
+    if source.is_file():
+        translator = load_translator(source, registry, plugins)
+        if at != "latest":
+            raise I2IError(Problem("--checkpoint", "goes with a run, not with a weights file"))
+        if to not in (None, translator.names[1]) and not (to in ("a", "b") and to != "ab"[translator.names[1] == to]):
+            raise I2IError(Problem("--to", f"{source.name} translates to {translator.names[1]!r}, not to {to!r}"))
+        return translator
+    run = Run.open(source)
+    recipe = run.recipe
+    names = tuple(recipe["data"]["names"])
+    direction = _direction(to, names)
+    if at == "latest":
+        path = run.weights(direction)
+        if not path.is_file():
+            raise I2IError(Problem(str(path), "is not there; the run stopped before its first save"))
+        return load_translator(path, registry, plugins)
+    have = checkpoint.steps(run.checkpoints)
+    if not at.isdigit() or int(at) not in have:
+        raise I2IError(
+            Problem("--checkpoint", f"{at!r} is not there; there is: {', '.join(['latest', *map(str, have)])}")
+        )
+    state, _ = checkpoint.load(checkpoint.folder_of(run.checkpoints, int(at)))
+    weights = _weights_in(state, direction, recipe, registry)
+    return build_translator(recipe, direction, weights, names, registry, plugins, str(source))
+
+
+def _direction(to: str | None, names: tuple[str, ...]) -> Direction:
+    if to in (None, "b", names[1]):
+        return "ab"
+    if to in ("a", names[0]):
+        return "ba"
+    raise I2IError(Problem("--to", f"there is no domain {to!r}; there is: {names[0]}, {names[1]} (or a, b)"))
+
+
+def _weights_in(
+    state: Mapping[str, Any], direction: str, recipe: Mapping[str, Any], registry: Registry
+) -> dict[str, Any]:
+    """The translator's share of a checkpoint: of its moving average where there is one."""
+    if state["average"]:
+        prefix = f"{direction}."
+        return {k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)}
+    builder = resolve_method(recipe, registry, [])
+    assert builder is not None, "build_translator reports what is wrong with it"
+    with torch.device("meta"):
+        method = builder(*channels_of(recipe))
+    module = method.translators()[direction]
+    prefix = next(f"{name}." for name, m in method.named_modules() if m is module)
+    both = state["parameters"] | state["buffers"]
+    return {k: both[prefix + k] for k in module.state_dict() if prefix + k in both}
