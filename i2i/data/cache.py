@@ -1,6 +1,6 @@
 """The cache of prepared images: one memory-mapped file for each domain, so that later epochs and runs decode nothing.
 
-A file holds two arrays in numpy's format: the images (N, size, size, C) uint8, and the indices of those that could not
+A file holds two arrays in numpy's format: the images (N, C, size, size) uint8, and the indices of those that could not
 be read (their rows are zero). It is written under another name and then renamed: what has its name is complete.
 """
 
@@ -62,7 +62,7 @@ def cached(images: Images, channels: int, size: int, report: Report) -> tuple[Ma
         folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{key}.npy"
-        if (found := _read(path, images, (len(images), size, size, channels))) is not None:
+        if (found := _read(path, images, (len(images), channels, size, size))) is not None:
             return found
         unreadable = _write(path, images, channels, size, report)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
@@ -100,7 +100,7 @@ def _read(path: Path, images: Images, shape: tuple[int, ...]) -> tuple[Mapped, U
 def _write(path: Path, images: Images, channels: int, size: int, report: Report) -> Unreadable:
     """Plain writes, not through a map: on a full disk they raise, where a map would end the process."""
     unreadable: Unreadable = {}
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), size, size, channels)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), channels, size, size)}
     number, name = tempfile.mkstemp(prefix=f"{path.stem}-", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
@@ -109,7 +109,7 @@ def _write(path: Path, images: Images, channels: int, size: int, report: Report)
             for index, result in enumerate(prepare_all(images, channels, size, report)):
                 if isinstance(result, UnreadableImage):
                     unreadable[index] = result
-                    result = np.zeros((size, size, channels), np.uint8)
+                    result = np.zeros((channels, size, size), np.uint8)
                 file.write(result.tobytes())
             np.save(file, np.array(sorted(unreadable), np.int64))
             file.flush()

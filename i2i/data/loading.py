@@ -158,9 +158,8 @@ def _columns(rows: list[list[Array]]) -> tuple[Tensor, Tensor]:
 
 
 def _to_tensor(images: Array) -> Tensor:
-    """(N, H, W, C) uint8 to (N, C, H, W) float32 in [-1, 1]."""
-    planes = torch.from_numpy(images).permute(0, 3, 1, 2)
-    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+    """uint8 to float32 in [-1, 1]."""
+    return torch.from_numpy(images).to(torch.float32).div_(127.5).sub_(1.0)
 
 
 def _as_it_is(taken: Taken) -> Taken:

@@ -112,7 +112,7 @@ def _open(images: Images, channels: int, size: int, cache: bool, report: Report)
 
 
 def _hold(images: Images, channels: int, size: int, report: Report) -> tuple[Array, Unreadable]:
-    held: Array = np.zeros((len(images), size, size, channels), np.uint8)
+    held: Array = np.zeros((len(images), channels, size, size), np.uint8)
     unreadable: Unreadable = {}
     for index, result in enumerate(prepare_all(images, channels, size, report)):
         if isinstance(result, UnreadableImage):

@@ -18,14 +18,14 @@ Report = Callable[[int, int], None]
 
 
 class Pixels(Protocol):
-    """Prepared images by index: (size, size, C) uint8."""
+    """Prepared images by index: (C, size, size) uint8; planes, since they are cropped and mirrored faster."""
 
     def __getitem__(self, index: int) -> Array:
         """Raises UnreadableImage if it is decoded only now and cannot be."""
 
 
 def prepare(image: Image.Image, channels: int, size: int) -> Array:
-    """An 8-bit image of any mode as (size, size, channels) uint8: alpha on white, bicubic as in the authors' code."""
+    """An 8-bit image of any mode as (channels, size, size) uint8: alpha on white, bicubic as in the authors' code."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -34,7 +34,8 @@ def prepare(image: Image.Image, channels: int, size: int) -> Array:
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image).reshape(size, size, channels)
+    planes = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+    return np.ascontiguousarray(planes)
 
 
 class Decoded:

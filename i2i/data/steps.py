@@ -40,7 +40,7 @@ def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Pro
 
 @dataclass(frozen=True)
 class Taken:
-    """One step's images: (N, crop, crop, C) of both domains for each micro-batch, and what could not be read.
+    """One step's images: (N, C, crop, crop) of both domains for each micro-batch, and what could not be read.
 
     No images at all: the step has failed for that reason.
     """
@@ -108,5 +108,5 @@ class Steps:
         return self._crop(a, draw_a), self._crop(b, draw_b)
 
     def _crop(self, pixels: Array, draw: Draw) -> Array:
-        crop = pixels[draw.top : draw.top + self.crop_size, draw.left : draw.left + self.crop_size]
-        return crop[:, ::-1] if draw.mirrored else crop
+        crop = pixels[:, draw.top : draw.top + self.crop_size, draw.left : draw.left + self.crop_size]
+        return crop[:, :, ::-1] if draw.mirrored else crop

@@ -1,0 +1,215 @@
+"""The order of images and the batches: a function of seed and step, whatever the workers, ranks and the cache."""
+
+import random
+from collections import Counter
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from i2i.data import DataOptions, Split, UnreadableImage, open_data
+from i2i.data.order import Order
+from i2i.errors import I2IError, Problem
+
+
+class Plain:
+    """Images held in memory: the i-th is `first` + i everywhere, or what `pictures` gives."""
+
+    def __init__(self, n, first=0, pictures=None, broken=()):
+        self.n, self.first, self.pictures, self.broken = n, first, pictures, set(broken)
+
+    def __len__(self):
+        return self.n
+
+    def name(self, index):
+        return f"{index}.png"
+
+    def read(self, index):
+        if index in self.broken:
+            raise UnreadableImage(Problem(self.name(index), "is broken"))
+        value = np.full((8, 8, 3), self.first + index, np.uint8) if self.pictures is None else self.pictures[index]
+        return Image.fromarray(value)
+
+    def digest(self):
+        pictures = np.asarray(self.pictures if self.pictures is not None else []).tobytes()
+        return sha256(f"{self.n} {self.first} {sorted(self.broken)}".encode() + pictures).hexdigest()
+
+
+class Fixed:
+    def __init__(self, a, b, paired=False, test=None):
+        self.split, self.held_out = Split(a, b, paired), test
+
+    def train(self):
+        return self.split
+
+    def test(self):
+        return self.held_out
+
+
+OPTIONS = {"load_size": 8, "crop_size": 8, "n_workers": 0}
+
+
+def opened(source, paired=False, seed=0, options=(), **more):
+    return open_data(DataOptions(**{**OPTIONS, **dict(options)}), source, paired=paired, seed=seed, **more)
+
+
+def shown(batches):
+    """Which image each row of a and b is, by its grey level."""
+    a, b = (torch.cat([getattr(batch, d)[:, 0, 0, 0] for batch in batches]) for d in "ab")
+    return [((t + 1) * 127.5).round().int().tolist() for t in (a, b)]
+
+
+def stream(data, n_steps):
+    """Which images the first steps show, in order, of a and of b."""
+    return shown([data.batches(step)[0] for step in range(n_steps)])
+
+
+def test_each_round_shows_each_image_once_in_an_order_of_its_own():
+    data = opened(Fixed(Plain(5), Plain(7, 100)))
+    a, b = stream(data, 35)
+    assert Counter(a) == dict.fromkeys(range(5), 7) and Counter(b) == dict.fromkeys(range(100, 107), 5)
+    rounds = [tuple(a[i : i + 5]) for i in range(0, 35, 5)]
+    assert all(sorted(r) == list(range(5)) for r in rounds) and len(set(rounds)) > 1
+    assert data.steps_per_epoch == 7 and data.n_images == (5, 7)
+
+
+def test_another_seed_is_another_order_and_the_same_seed_the_same():
+    source = Fixed(Plain(50), Plain(50))
+    orders = [stream(opened(source, seed=s), 50) for s in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_domains_are_shuffled_independently_unless_paired():
+    source = Fixed(Plain(50), Plain(50), paired=True)
+    for paired in (False, True):
+        a, b = stream(opened(source, paired=paired), 50)
+        assert (a == b) is paired
+
+
+def test_images_are_scaled_to_minus_one_and_one():
+    a = Plain(1, pictures=[np.arange(192, dtype=np.uint8).reshape(8, 8, 3)])
+    b = Plain(1, pictures=[np.full((8, 8, 3), 255, np.uint8)])
+    (batch,) = opened(Fixed(a, b), options={"flip": False}).batches(0)
+    expected = torch.arange(192).reshape(8, 8, 3).permute(2, 0, 1) / 127.5 - 1
+    assert batch.a.dtype == torch.float32 and batch.a.is_contiguous()
+    assert torch.equal(batch.a[0], expected) and batch.b.min() == batch.b.max() == 1
+
+
+def test_crops_cover_all_corners_and_half_are_mirrored():
+    order = Order(seed=0, stream=0, n=10, margin=2, flip=True)
+    draws = [order.draw(position) for position in range(4000)]
+    corners = Counter((d.top, d.left) for d in draws)
+    assert set(corners) == {(top, left) for top in range(3) for left in range(3)}
+    assert all(abs(n - 4000 / 9) < 5 * (4000 * 8 / 81) ** 0.5 for n in corners.values())  # five standard deviations
+    assert abs(sum(d.mirrored for d in draws) - 2000) < 5 * 1000**0.5
+
+
+def test_crop_and_mirror_are_what_the_order_says():
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    data = opened(Fixed(Plain(1, pictures=[pixels]), Plain(1)), options={"crop_size": 5}, seed=4)
+    order = Order(4, 0, 1, 3, True)
+    for step in range(20):
+        draw = order.draw(step)
+        crop = pixels[draw.top : draw.top + 5, draw.left : draw.left + 5]
+        crop = crop[:, ::-1] if draw.mirrored else crop
+        shown_now = ((data.batches(step)[0].a[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        assert np.array_equal(shown_now, crop)
+
+
+def test_pairs_share_crop_and_mirror():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    source = Fixed(Plain(4, pictures=pixels), Plain(4, pictures=255 - pixels), paired=True)
+    data = opened(source, paired=True, options={"crop_size": 5, "batch_size": 4})
+    for step in range(5):
+        (batch,) = data.batches(step)
+        assert torch.allclose(batch.a, -batch.b, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_batches", "n_micro_batches"), [(1, 1), (2, 1), (1, 3), (2, 2)])
+def test_two_processes_see_together_what_one_sees(n_batches, n_micro_batches):
+    source = Fixed(Plain(11), Plain(13, 100))
+    counts = {"n_batches": n_batches, "n_micro_batches": n_micro_batches}
+    one = opened(source, options={"batch_size": 4}, **counts)
+    two = [opened(source, options={"batch_size": 2}, rank=rank, world_size=2, **counts) for rank in (0, 1)]
+    assert two[0].steps_per_epoch == one.steps_per_epoch
+    for step in range(4):
+        for whole, *parts in zip(one.batches(step), *(data.batches(step) for data in two), strict=True):
+            fresh = zip(whole.split(n_batches), *(part.split(n_batches) for part in parts), strict=True)
+            for expected, *halves in fresh:
+                assert torch.equal(expected.a, torch.cat([half.a for half in halves]))
+                assert torch.equal(expected.b, torch.cat([half.b for half in halves]))
+
+
+def test_micro_batches_see_together_what_a_large_batch_sees():
+    source = Fixed(Plain(11), Plain(13, 100))
+    large, small = (
+        opened(source, options={"batch_size": 6}),
+        opened(source, options={"batch_size": 2}, n_micro_batches=3),
+    )
+    assert shown(large.batches(5)) == shown(small.batches(5))
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_the_loader_gives_the_batches_and_draws_from_no_global_generator(n_workers):
+    data = opened(Fixed(Plain(5), Plain(7)), options={"n_workers": n_workers, "crop_size": 6})
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    loaded = list(data.loader(3, 9))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1] and random.getstate() == states[2]
+    assert len(loaded) == 6
+    for step, (batch,) in zip(range(3, 9), loaded, strict=True):
+        (expected,) = data.batches(step)
+        assert torch.equal(batch.a, expected.a) and torch.equal(batch.b, expected.b)
+
+
+def test_channels_of_each_domain():
+    data = opened(Fixed(Plain(2), Plain(2)), options={"channels": (1, 3)})
+    (batch,) = data.batches(0)
+    assert batch.a.shape == (1, 1, 8, 8) and batch.b.shape == (1, 3, 8, 8) and data.channels == (1, 3)
+
+
+def test_preview_is_evenly_spaced_and_held_out_if_it_can_be():
+    data = opened(Fixed(Plain(9), Plain(6, 100)))
+    preview = data.preview(3)
+    assert preview.names == (["0.png", "3.png", "6.png"], ["0.png", "2.png", "4.png"]) and not preview.paired
+    assert shown([preview])[0] == [0, 3, 6] and preview.a.shape == (3, 3, 8, 8)
+    data = opened(Fixed(Plain(9), Plain(6), test=Split(Plain(2, 50), Plain(2, 60), paired=True)))
+    assert shown([data.preview(6)]) == [[50, 51], [60, 61]] and data.preview().paired
+
+
+def test_held_out_pairs_come_in_order_and_whole():
+    test = Split(Plain(5, 50), Plain(5, 60), paired=True)
+    batches = list(opened(Fixed(Plain(3), Plain(3), test=test)).test_batches(2))
+    assert [len(batch.a) for batch in batches] == [2, 2, 1]
+    assert shown(batches) == [[50, 51, 52, 53, 54], [60, 61, 62, 63, 64]]
+    unpaired = Split(Plain(5, 50), Plain(5, 60))
+    assert opened(Fixed(Plain(3), Plain(3), test=unpaired)).test_batches() is None
+    assert opened(Fixed(Plain(3), Plain(3), paired=True)).test_batches() is None
+
+
+def test_a_method_that_needs_pairs_refuses_others():
+    with pytest.raises(I2IError, match=r"data\.source.*needs pairs"):
+        opened(Fixed(Plain(3), Plain(3)), paired=True)
+    with pytest.raises(I2IError, match="3 and 4 images"):
+        opened(Fixed(Plain(3), Plain(4), paired=True), paired=True)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_an_unreadable_image_is_replaced_and_named_or_fatal(cache, n_workers):
+    source = Fixed(Plain(3, 70, broken={1}), Plain(3, 80), paired=True)
+    options = {"cache": cache, "n_workers": n_workers}
+    data = opened(source, paired=True, options={**options, "unreadable": "skip"})
+    rows = [shown(batches) for batches in data.loader(0, 12)]
+    assert {(a[0], b[0]) for a, b in rows} == {(70, 80), (72, 82)}  # pairs stay pairs
+    assert data.skipped == ["1.png: is broken"]
+    with pytest.raises(I2IError, match=r"1\.png: is broken"):
+        list(opened(source, paired=True, options=options).loader(0, 12))
+
+
+def test_nothing_left():
+    source = Fixed(Plain(2, broken={0, 1}), Plain(2))
+    with pytest.raises(I2IError, match="none of the a images is left"):
+        opened(source, options={"unreadable": "skip"})

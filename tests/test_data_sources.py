@@ -1,0 +1,210 @@
+"""Sources of images: folders, pairs, the embedded set; what they find, and what they say about what is wrong."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i2i.data import open_data
+from i2i.data.folders import Folders, Root
+from i2i.data.table import DataOptions
+from i2i.engine import Engine
+from i2i.errors import I2IError
+from i2i.options import validate
+
+PLUGINS = Path(__file__).parent.parent / "plugins"
+SMALL = DataOptions(load_size=8, crop_size=8, n_workers=0)
+
+
+def save(path, value=0, size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+def names(images):
+    return [images.name(i) for i in range(len(images))]
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Engine([PLUGINS / "pairs.py", PLUGINS / "fluent_emoji"], entry_points=False).registry
+
+
+def source(registry, name, **options):
+    return registry.resolve("source", {"name": name, **options}, "data.source")()
+
+
+def problems(call):
+    with pytest.raises(I2IError) as error:
+        call()
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_files_are_found_at_any_depth_sorted_without_hidden_ones(tmp_path):
+    for name in ("b.PNG", "sub/a.jpeg", "a.webp", ".hidden.png", ".thumbs/c.png"):
+        save(tmp_path / "a" / name)
+    (tmp_path / "a/notes.txt").write_text("no image")
+    save(tmp_path / "b/1.bmp")
+    split = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "b")).train()
+    assert names(split.a) == ["a.webp", "b.PNG", "sub/a.jpeg"] and not split.paired
+    assert split.a.read(0).size == split.a.check(0) == (8, 8)
+
+
+def test_what_is_wrong_with_folders_is_said_at_once(tmp_path):
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "photos/1.png")
+    found = problems(lambda: Folders(a=str(tmp_path / "photo"), b=str(tmp_path / "empty")))
+    assert found[0].startswith("data.source.a: there is no folder") and "did you mean 'photos'?" in found[0]
+    assert found[1].startswith("data.source.b:") and "holds no image (.bmp, .jpeg, .jpg, .png" in found[1]
+    good = str(tmp_path / "photos")
+    assert problems(lambda: Folders(a=good)) == ["data.source.b: says no folder"]
+    assert "is a file, not a folder" in problems(lambda: Folders(a=good, b=f"{good}/1.png"))[0]
+    assert problems(lambda: Folders(a=good, b=good, test_a=good)) == ["data.source.test_b: says no folder"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user whom modes bind")
+def test_a_folder_without_permission(tmp_path):
+    save(tmp_path / "a/1.png")
+    (tmp_path / "a").chmod(0)
+    try:
+        assert "ermission" in problems(lambda: Folders(a=str(tmp_path / "a"), b=str(tmp_path)))[0]
+    finally:
+        (tmp_path / "a").chmod(0o700)
+
+
+@pytest.mark.parametrize("held_out", ["test", "val", ""])
+def test_root(tmp_path, held_out):
+    for name in ("trainA", "trainB", *((f"{held_out}A", f"{held_out}B") if held_out else ())):
+        save(tmp_path / name / f"{name}.png")
+    found = Root(path=str(tmp_path))
+    assert names(found.train().a) == ["trainA.png"] and names(found.train().b) == ["trainB.png"]
+    assert (found.test() is None) is (not held_out)
+    if held_out:
+        assert names(found.test().b) == [f"{held_out}B.png"]
+
+
+def test_root_says_what_it_holds(tmp_path):
+    save(tmp_path / "trainA/1.png")
+    (tmp_path / "horses").mkdir()
+    (message,) = problems(lambda: Root(path=str(tmp_path)))
+    assert message.startswith("data.source.path:") and message.endswith("holds no trainB; it holds: horses, trainA")
+    assert "there is no folder" in problems(lambda: Root(path=str(tmp_path / "gone")))[0]
+    assert problems(lambda: Root()) == ["data.source.path: says no folder"]
+
+
+def test_digest_is_of_names_and_contents(tmp_path):
+    save(tmp_path / "a/1.png", 1)
+    save(tmp_path / "b/1.png", 1)
+    digests = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "b")).train()
+    assert digests.a.digest() == digests.b.digest()
+    save(tmp_path / "b/1.png", 2)
+    assert digests.a.digest() != digests.b.digest()
+    (tmp_path / "a/1.png").rename(tmp_path / "a/2.png")
+    changed = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "b")).train().a
+    save(tmp_path / "a/1.png", 1)
+    (tmp_path / "a/2.png").unlink()
+    assert changed.digest() != digests.a.digest()
+
+
+def test_all_unreadable_files_are_named_at_once(tmp_path):
+    for i in range(14):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / f"a/{i:02}.png").write_text("broken")
+    save(tmp_path / "b/1.png")
+    found = problems(
+        lambda: open_data(SMALL, Folders(a=str(tmp_path / "a"), b=str(tmp_path / "b")), paired=False, seed=0)
+    )
+    assert len(found) == 11 and "09.png: is no image" in found[9] and found[10].startswith("and 4 more images")
+
+
+def test_crop_larger_than_load_size_is_an_option_error():
+    for table in ({"load_size": 64}, {"load_size": 64, "crop_size": 65}):
+        found = []
+        validate(DataOptions, table, "data", found)
+        (message,) = map(str, found)
+        assert message.startswith("data.crop_size: a crop of") and message.endswith("load_size = 64 px")
+    assert validate(DataOptions, {"load_size": 64, "crop_size": 64, "channels": [1, 3]}, "data", found).channels == (
+        1,
+        3,
+    )
+
+
+def test_pairs_by_name(tmp_path, registry):
+    for name in ("x/2.png", "1.png"):
+        save(tmp_path / "a" / name)
+    for name in ("x/2.jpg", "1.webp"):
+        save(tmp_path / "b" / name)
+    split = source(registry, "pairs", a=str(tmp_path / "a"), b=str(tmp_path / "b")).train()
+    assert split.paired and names(split.a) == ["1.png", "x/2.png"] and names(split.b) == ["1.webp", "x/2.jpg"]
+
+
+def test_pairs_name_the_files_without_a_partner(tmp_path, registry):
+    for name in ("a/1.png", "a/2.png", "b/2.png", "b/3.png", "b/2.jpg"):
+        save(tmp_path / name)
+    found = problems(lambda: source(registry, "pairs", a=str(tmp_path / "a"), b=str(tmp_path / "b")))
+    assert any("1 of 2 files have no partner" in m and m.endswith(": 1.png") for m in found)
+    assert any("1 of 3 files have no partner" in m and m.endswith(": 3.png") for m in found)
+    assert any(m.endswith("have the same name but for the suffix: 2.jpg and 2.png") for m in found)
+
+
+def test_side_by_side(tmp_path, registry):
+    whole = np.zeros((4, 8, 3), np.uint8)
+    whole[:, 4:] = 200
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(whole).save(tmp_path / name / "1.png")
+    both = source(registry, "side_by_side", path=str(tmp_path))
+    split = both.train()
+    assert split.paired and np.asarray(split.a.read(0)).max() == 0 and np.asarray(split.b.read(0)).min() == 200
+    assert split.a.digest() != split.b.digest() and both.test().paired
+    assert source(registry, "side_by_side", path=str(tmp_path / "train")).test() is None
+    data = open_data(SMALL, both, paired=True, seed=0)
+    (batch,) = data.batches(0)
+    assert batch.a.max() == -1 and batch.b.min() == batch.b.max()
+
+
+def test_an_odd_width_is_refused(tmp_path, registry):
+    save(tmp_path / "1.png", size=(7, 4))
+    odd = source(registry, "side_by_side", path=str(tmp_path))
+    for cache in (True, False):
+        options = DataOptions(load_size=8, crop_size=8, cache=cache)
+        assert (
+            "7 px wide, which cannot be halved" in problems(lambda o=options: open_data(o, odd, paired=True, seed=0))[0]
+        )
+
+
+def test_fluent_emoji(registry):
+    emoji = source(registry, "fluent-emoji")
+    train, test = emoji.train(), emoji.test()
+    sizes = {"a": len(train.a), "b": len(train.b), "test": len(test.a)}
+    assert sizes == {"a": 543, "b": 460, "test": 170} and len(test.b) == 170
+    assert test.paired and not train.paired and names(test.a) == names(test.b)
+    sets = [set(names(images)) for images in (train.a, train.b, test.a)]
+    assert [len(s) for s in sets] == [543, 460, 170] and not (
+        sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2]
+    )
+    assert train.a.read(0).size == (64, 64) and train.a.read(0).mode == "RGB"
+    corners = np.stack([np.asarray(test.a.read(i))[0, 0] for i in range(170)])
+    assert np.median(corners) == 255  # drawn on white
+
+
+def test_fluent_emoji_is_small_and_carries_its_licence():
+    folder = PLUGINS / "fluent_emoji"
+    files = [p for p in folder.iterdir() if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 3_000_000
+    assert "Copyright (c) Microsoft Corporation" in (folder / "LICENSE.txt").read_text(encoding="utf-8")
+    assert set(json.loads((folder / "index.json").read_text(encoding="utf-8"))["tiles"]) == {
+        p.stem for p in folder.glob("*.webp")
+    }
+
+
+def test_fluent_emoji_limit_and_pairs_match(registry):
+    emoji = source(registry, "fluent-emoji", limit=20)
+    data = open_data(DataOptions(load_size=64, crop_size=64, flip=False), emoji, paired=False, seed=0)
+    assert data.n_images == (20, 20)
+    (batch,) = data.test_batches(20)
+    distances = (batch.a[:, None] - batch.b[None]).abs().mean((2, 3, 4))
+    assert (distances.argmin(1) == np.arange(20)).sum() >= 18  # the nearest 3D drawing is the true partner
