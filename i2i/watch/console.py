@@ -150,7 +150,7 @@ def _summary(run: Running) -> Iterable[tuple[str, str]]:
     known: Mapping[str, Any] = run.environment
     yield "run", str(run.folder)
     if "device" in known:
-        yield "device", ", ".join(str(known[key]) for key in ("device", "precision") if key in known)
+        yield "device", ", ".join(str(known[key]) for key in ("device", "device_name", "precision") if key in known)
     if data := known.get("data"):
         domains = [data.get(key, {}) for key in ("a", "b")]
         yield (

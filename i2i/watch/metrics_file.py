@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from i2i.errors import I2IError, Problem
+from i2i.files import replacing
 from i2i.watch import Running
-from i2i.watch.files import replace
 
 
 class MetricsFile:
@@ -59,7 +59,8 @@ def cut_back(file: Path, step: int) -> None:
     """Drops the logs after `step`, and a half-written last line, so that a resumed run continues the file."""
     if file.exists():
         kept = [text + b"\n" for text, line in _lines(file) if line["step"] <= step]
-        replace(file, b"".join(kept))
+        with replacing(file) as temporary:
+            temporary.write_bytes(b"".join(kept))
 
 
 def _lines(file: Path) -> list[tuple[bytes, dict[str, Any]]]:

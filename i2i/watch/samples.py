@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from collections.abc import Mapping
 
@@ -10,8 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from i2i.files import replacing
 from i2i.watch import Running
-from i2i.watch.files import replace
 
 GAP, BLOCK_GAP = 4, 16
 BACKGROUND, INK = (237, 237, 239), (60, 60, 64)
@@ -34,9 +33,8 @@ class Samples:
             return
         folder = run.folder / "samples"
         folder.mkdir(parents=True, exist_ok=True)
-        png = io.BytesIO()
-        grid(images, run.names).save(png, "PNG", optimize=True)
-        replace(folder / f"{step:08}.png", png.getvalue())
+        with replacing(folder / f"{step:08}.png") as temporary:
+            grid(images, run.names).save(temporary, "PNG", optimize=True)
 
     def finished(self, run: Running) -> None:
         pass
