@@ -40,7 +40,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         # Contiguous, since the format refuses channels_last; cloned, since it refuses tensors that share memory.
         whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
         try:
-            save_file(whole, temporary, metadata=dict(metadata or {}))
+            save_file(whole, temporary, metadata=dict(metadata) if metadata else None)  # {} breaks an empty file
         except Exception as error:  # the library wraps the system's error in one of its own
             raise OSError(None, f"could not be written: {error}", str(path)) from error
         umask = os.umask(0)
