@@ -208,3 +208,21 @@ def test_fluent_emoji_limit_and_pairs_match(registry):
     (batch,) = data.test_batches(20)
     distances = (batch.a[:, None] - batch.b[None]).abs().mean((2, 3, 4))
     assert (distances.argmin(1) == np.arange(20)).sum() >= 18  # the nearest 3D drawing is the true partner
+
+
+def test_the_source_of_the_documentation_works(tmp_path):
+    text = (PLUGINS.parent / "docs/data.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    (tmp_path / "colours.py").write_text(code, encoding="utf-8")
+    colours = source(Engine([tmp_path / "colours.py"], entry_points=False).registry, "colours")
+    (batch,) = open_data(SMALL, colours, paired=False, seed=0).batches(0)
+    assert batch.a[0, :, 0, 0].tolist() == [1, -1, -1] and batch.b[0, :, 0, 0].tolist() == [-1, -1, 1]
+
+
+def test_the_documentation_names_every_source_and_option(registry):
+    text = (PLUGINS.parent / "docs/data.md").read_text(encoding="utf-8")
+    for component in registry.components("source"):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{component.name}` |")]
+        options = [info.alias for info in component.options.model_fields.values()]
+        assert [part.strip() for part in row.split("|")][3] == ", ".join(f"`{option}`" for option in options)
+    assert all(f"{option} = " in text or f"`{option}`" in text for option in DataOptions.model_fields)

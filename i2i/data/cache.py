@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from i2i.data.pixels import Array, Report, prepare_all
+from i2i.data.pixels import Array, Decoded, Report, prepare_all
 from i2i.data.source import Images, UnreadableImage
 
 FORMAT_VERSION = 1
@@ -62,7 +62,7 @@ def cached(images: Images, channels: int, size: int, report: Report) -> tuple[Ma
         folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{key}.npy"
-        if (found := _read(path, images, (len(images), channels, size, size))) is not None:
+        if (found := _read(path, images, channels, size)) is not None:
             return found
         unreadable = _write(path, images, channels, size, report)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
@@ -76,21 +76,22 @@ def cached(images: Images, channels: int, size: int, report: Report) -> tuple[Ma
     return Mapped(path), unreadable
 
 
-def _read(path: Path, images: Images, shape: tuple[int, ...]) -> tuple[Mapped, Unreadable] | None:
+def _read(path: Path, images: Images, channels: int, size: int) -> tuple[Mapped, Unreadable] | None:
     """What was written earlier, or None if there is nothing, it is damaged, or an image can be read by now."""
     if not path.exists():
         return None
     unreadable: Unreadable = {}
     try:
         mapped = Mapped(path)
-        if mapped.array.shape != shape or mapped.array.dtype != np.uint8:
+        if mapped.array.shape != (len(images), channels, size, size) or mapped.array.dtype != np.uint8:
             return None
         indices = mapped.unreadable()
     except (OSError, ValueError, EOFError):
         return None
+    decoded = Decoded(images, channels, size)
     for index in indices:
         try:
-            images.read(index)
+            decoded[index]
             return None
         except UnreadableImage as error:
             unreadable[index] = error
