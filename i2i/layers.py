@@ -78,7 +78,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Document:
     if _name(above.get("method")) not in (None, _name(below.get("method"))):
         result = {k: v for k, v in result.items() if k in (*RESERVED_TABLES, "requires") and k != "method"}
     for key, value in above.items():
-        old = result.get(key)
+        old = _without_other_unit(result.get(key), value) if key == "schedule" else result.get(key)
         if isinstance(old, (Mapping, str)) and isinstance(value, (Mapping, str)) and (_name(old) or _name(value)):
             if isinstance(old, str) and isinstance(value, str):
                 result[key] = value
@@ -91,6 +91,17 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Document:
         else:
             result[key] = value
     return result
+
+
+def _without_other_unit(below: Any, above: Any) -> Any:
+    """The schedule below without its length, if the one above gives a length: in epochs or in steps, never in both."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return below
+    units = [("n_epochs", "n_epochs_decay"), ("n_steps", "n_steps_decay")]
+    for unit, other in (units, reversed(units)):
+        if above.keys() & unit:
+            below = {k: v for k, v in below.items() if k not in other}
+    return below
 
 
 def _name(value: Any) -> Any:

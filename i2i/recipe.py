@@ -14,7 +14,7 @@ from i2i.data.table import DataOptions
 from i2i.device import Precision
 from i2i.errors import I2IError, Problem, suggest
 from i2i.options import Options, validate
-from i2i.registry import RESERVED_TABLES, Builder, Registry
+from i2i.registry import RESERVED_TABLES, Builder, Component, Registry
 from i2i.slots import Slot
 
 PLANNED_TABLES = ("augment", "eval")
@@ -137,9 +137,8 @@ def resolve(document: Mapping[str, Any], registry: Registry, plugins: Sequence[s
     problems: list[Problem] = []
     check_required(document, plugins, problems)
     method = resolve_method(document, registry, problems)
-    if method is not None or "method" not in document:
-        slots = registry.get("method", method.qualified).slots if method else {}
-        _check_tables(document, slots, problems)
+    if component := _method_component(document, registry):
+        _check_tables(document, component.slots, problems)
 
     data = dict(_table(document, "data", problems))
     source = registry.settle(Slot("source"), None, data.pop("source", {}), "data.source", problems)
@@ -173,17 +172,22 @@ def resolve(document: Mapping[str, Any], registry: Registry, plugins: Sequence[s
 def resolve_method(document: Mapping[str, Any], registry: Registry, problems: list[Problem]) -> Builder | None:
     """The method with its slots, which stand as tables beside it."""
     table = dict(_table(document, "method", problems))
-    if isinstance(name := table.get("name"), str):
-        try:
-            component = registry.get("method", name, "method.name")
-        except I2IError:
-            pass  # settle() below says it
-        else:
-            for slot in component.slots.keys() & table.keys():
-                problems.append(Problem(f"method.{slot}", f"is a slot; write it as a table of its own, [{slot}]"))
-                del table[slot]
-            table |= {slot: document[slot] for slot in component.slots if slot in document}
+    if component := _method_component(document, registry):
+        for slot in component.slots.keys() & table.keys():
+            problems.append(Problem(f"method.{slot}", f"is a slot; write it as a table of its own, [{slot}]"))
+            del table[slot]
+        table |= {slot: document[slot] for slot in component.slots if slot in document}
     return registry.settle(Slot("method"), None, table, "method", problems)
+
+
+def _method_component(document: Mapping[str, Any], registry: Registry) -> Component | None:
+    """The method that a recipe names, if there is one of that name; `resolve_method` says what is wrong otherwise."""
+    table = document.get("method")
+    name = table.get("name") if isinstance(table, Mapping) else table
+    try:
+        return registry.get("method", name) if isinstance(name, str) else None
+    except I2IError:
+        return None
 
 
 def check_required(document: Mapping[str, Any], plugins: Sequence[str], problems: list[Problem]) -> None:

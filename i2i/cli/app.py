@@ -42,11 +42,11 @@ def start(
     context.obj = plugin or []
 
 
-def start_engine(context: typer.Context, plugins: list[str] | None) -> Engine:
+def start_engine(context: typer.Context, more: list[str] | None) -> Engine:
     """An engine with the plugins given before and after the command."""
     from i2i.engine import Engine
 
-    return Engine([*(context.obj or []), *(plugins or [])])
+    return Engine([*(context.obj or []), *(more or [])])
 
 
 def main() -> None:

@@ -94,6 +94,27 @@ def train(
 
 
 @app.command()
+def new(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="The TOML file to write.")],
+    a: Annotated[Path, typer.Option("--a", help="Folder of domain A.")],
+    b: Annotated[Path, typer.Option("--b", help="Folder of domain B.")],
+    hours: Annotated[float, typer.Option(min=0.01, help="How long training may take.")] = 8.0,
+    plugin: Plugins = None,
+) -> None:
+    """Look at images and hardware, time a step, and write a commented recipe that fits."""
+    from i2i.propose import look, propose
+
+    if recipe.exists():
+        raise I2IError(Problem(str(recipe), "is there already; choose another name"))
+    engine = start_engine(context, plugin)
+    seen = [look(a, "--a"), look(b, "--b")]
+    text = propose(seen[0], seen[1], hours, engine.registry, lambda line: console.print(line, soft_wrap=True))
+    recipe.write_text(text, encoding="utf-8")
+    console.print(f"wrote {recipe}; train it with: i2i train {shlex.quote(str(recipe))}", soft_wrap=True)
+
+
+@app.command()
 def check(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")],
@@ -217,5 +238,5 @@ class _loading:  # noqa: N801
 def _check_resumable(settings: list[str]) -> None:
     for setting in settings:
         if not re.match(rf"({RESUMABLE})=", setting):
-            message = "cannot change in a resumed run; schedule.*, train.log_every, sample_every, save_every and data.n_workers can"
+            message = "cannot change in a resumed run; schedule.*, train.…_every and data.n_workers can"
             raise I2IError(Problem(f"--set {setting}", message))
