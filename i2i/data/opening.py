@@ -62,6 +62,7 @@ def open_data(
         images = zip((train.a, train.b), options.both_channels, (a, b), strict=True)
         shown_a, shown_b = (Domain(Decoded(i, channels, options.crop_size), d.usable) for i, channels, d in images)
         shown = Shown(train, shown_a, shown_b, False)
+    bad = list(dict.fromkeys(bad))  # one file may hold both images of a pair
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
     empty = [

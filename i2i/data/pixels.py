@@ -24,23 +24,21 @@ class Pixels(Protocol):
         """Raises UnreadableImage if it is decoded only now and cannot be."""
 
 
+def to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """An 8-bit image of any mode as greyscale (1 channel) or RGB (3); what is transparent becomes white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
 def prepare(image: Image.Image, channels: int, size: int) -> Array:
-    """An 8-bit image of any mode as (channels, size, size) uint8, resized by bicubic as in the authors' code."""
+    """An image as (channels, size, size) uint8; resized bicubically whatever its shape, as in the authors' code."""
     image = to_channels(image, channels)
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     planes = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
     return np.ascontiguousarray(planes)
-
-
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """An 8-bit image of any mode as greyscale (1) or RGB (3), alpha composed on white."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode == "P":  # a palette of greys is not taken for one
-        image = image.convert("RGB")
-    return image.convert("L" if channels == 1 else "RGB")
 
 
 class Decoded:
