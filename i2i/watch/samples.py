@@ -34,7 +34,7 @@ class Samples:
         folder = run.folder / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / f"{step:08}.png") as temporary:
-            grid(images, run.names).save(temporary, "PNG", optimize=True)
+            grid(images, run.names).save(temporary, "PNG")
 
     def finished(self, run: Running) -> None:
         pass
