@@ -62,6 +62,8 @@ def test_what_is_wrong_with_folders_is_said_at_once(tmp_path):
     good = str(tmp_path / "photos")
     assert problems(lambda: Folders(a=good)) == ["data.source.b: says no folder"]
     assert "is a file, not a folder" in problems(lambda: Folders(a=good, b=f"{good}/1.png"))[0]
+    assert "there is no folder" in problems(lambda: Folders(a=f"{good}/1.png/x", b=good))[0]
+    assert "~nobody-here" in problems(lambda: Folders(a="~nobody-here", b=good))[0]
     assert problems(lambda: Folders(a=good, b=good, test_a=good)) == ["data.source.test_b: says no folder"]
 
 
@@ -71,6 +73,7 @@ def test_a_folder_without_permission(tmp_path):
     (tmp_path / "a").chmod(0)
     try:
         assert "ermission" in problems(lambda: Folders(a=str(tmp_path / "a"), b=str(tmp_path)))[0]
+        assert "ermission" in problems(lambda: Folders(a=str(tmp_path / "a/sub"), b=str(tmp_path)))[0]
     finally:
         (tmp_path / "a").chmod(0o700)
 
@@ -171,9 +174,8 @@ def test_an_odd_width_is_refused(tmp_path, registry):
     odd = source(registry, "side_by_side", path=str(tmp_path))
     for cache in (True, False):
         options = DataOptions(load_size=8, crop_size=8, cache=cache)
-        assert (
-            "7 px wide, which cannot be halved" in problems(lambda o=options: open_data(o, odd, paired=True, seed=0))[0]
-        )
+        (message,) = problems(lambda o=options: open_data(o, odd, paired=True, seed=0))
+        assert "7 px wide, which cannot be halved" in message
 
 
 def test_fluent_emoji(registry):

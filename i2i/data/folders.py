@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -59,21 +60,17 @@ def find_images(folder: str | Path, where: str) -> ImageFiles:
 
     Raises I2IError, with `where` as the path in the recipe, if there is no such folder or no image in it.
     """
-    path = Path(folder).expanduser()
     if not str(folder):
         raise I2IError(Problem(where, "says no folder"))
-    if not path.is_dir():
-        if path.exists():
-            raise I2IError(Problem(where, f"{str(folder)!r} is a file, not a folder"))
-        raise I2IError(Problem(where, f"there is no folder {str(folder)!r} (looked in {Path.cwd()}){_nearest(path)}"))
     names: list[str] = []
-    try:
+    with _access(folder, where):
+        path = Path(folder).expanduser()
+        if not path.is_dir():
+            raise NotADirectoryError if path.exists() else FileNotFoundError
         for directory, folders, files in os.walk(path, onerror=_raise):
             folders[:] = [f for f in folders if not f.startswith(".")]
             images = (f for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES))
             names += [(Path(directory) / f).relative_to(path).as_posix() for f in images]
-    except OSError as error:
-        raise I2IError(Problem(where, f"cannot read the folder {error.filename!r}: {error.strerror}")) from error
     if not names:
         raise I2IError(Problem(where, f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)})"))
     return ImageFiles(path, sorted(names))
@@ -151,24 +148,34 @@ class Root:
 
 def subfolders(folder: str, where: str) -> list[str]:
     """Names of the folders in a folder, sorted. Raises I2IError if it is none."""
-    path = Path(folder).expanduser()
     if not folder:
         raise I2IError(Problem(where, "says no folder"))
+    with _access(folder, where):
+        return sorted(entry.name for entry in Path(folder).expanduser().iterdir() if entry.is_dir())
+
+
+@contextmanager
+def _access(folder: str | Path, where: str) -> Iterator[None]:
+    """Turns what the file system says into a message about this folder."""
+    given = repr(str(folder))
     try:
-        return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        yield
     except FileNotFoundError:
-        raise I2IError(
-            Problem(where, f"there is no folder {folder!r} (looked in {Path.cwd()}){_nearest(path)}")
-        ) from None
+        message = f"there is no folder {given} (looked in {Path.cwd()}){_nearest(Path(folder))}"
+        raise I2IError(Problem(where, message)) from None
     except NotADirectoryError:
-        raise I2IError(Problem(where, f"{folder!r} is a file, not a folder")) from None
+        raise I2IError(Problem(where, f"{given} is a file, not a folder")) from None
     except OSError as error:
-        raise I2IError(Problem(where, f"cannot read the folder {folder!r}: {error.strerror}")) from error
+        raise I2IError(Problem(where, f"cannot read {error.filename or given}: {error.strerror}")) from error
+    except RuntimeError as error:  # ~name of an unknown user
+        raise I2IError(Problem(where, f"{given}: {error}")) from error
 
 
 def _nearest(missing: Path) -> str:
-    parent = missing.parent
-    return suggest(missing.name, [p.name for p in parent.iterdir() if p.is_dir()]) if os.access(parent, os.R_OK) else ""
+    try:
+        return suggest(missing.name, [p.name for p in missing.expanduser().parent.iterdir() if p.is_dir()])
+    except OSError:
+        return ""
 
 
 def _listed(names: list[str]) -> str:
