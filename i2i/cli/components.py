@@ -1,0 +1,158 @@
+"""Commands that look at components: list, show, compare."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from i2i.cli.app import AsJson, Plugins, app, console, start_engine
+
+if TYPE_CHECKING:
+    from i2i.compare import Measured
+    from i2i.manual import Page
+
+Kind = Annotated[str, typer.Argument(help="discriminator, generators, loss, …")]
+
+
+@app.command("list")
+def list_components(
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Argument(help="Only this kind: generators, losses, …")] = None,
+    as_json: AsJson = False,
+    plugin: Plugins = None,
+) -> None:
+    """List the components that a recipe can name, by kind."""
+    from i2i.manual import kinds_called
+    from i2i.registry import KINDS
+
+    kinds = kinds_called(kind) if kind else KINDS.values()
+    registry = start_engine(context, plugin).registry
+    found = {k: registry.components(k.name) for k in kinds}
+    if as_json:
+        entries = [
+            {"kind": k.name, "name": registry.name_of(c), "summary": c.summary, "plugin": c.plugin}
+            for k, components in found.items()
+            for c in components
+        ]
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    width = max((len(registry.name_of(c)) for components in found.values() for c in components), default=0)
+    for k, components in found.items():
+        if not components and kind is None:
+            continue
+        console.print(f"[bold]{k.plural.replace('_', ' ')}[/]")
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True, min_width=width)
+        table.add_column(ratio=1)
+        table.add_column(no_wrap=True, justify="right", style="dim")
+        for c in components:
+            table.add_row(registry.name_of(c), Text(c.summary), c.plugin)
+        console.print(Padding(table if components else Text("none"), (0, 0, 1, 2)))
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    kind: Kind,
+    name: Annotated[str, typer.Argument(help="Its name, or plugin:name.")],
+    as_json: AsJson = False,
+    plugin: Plugins = None,
+) -> None:
+    """Show a component: what it is, its options and slots, where it comes from, and a recipe that uses it."""
+    from i2i.manual import find, kinds_called, page
+
+    kinds = kinds_called(kind)
+    registry = start_engine(context, plugin).registry
+    found = page(find(registry, kinds, name), registry)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        _print_page(found)
+
+
+def _print_page(found: Page) -> None:
+    console.print(f"[bold]{found.kind.replace('_', ' ')} {found.name}[/], plugin {found.plugin}")
+    console.print(Text(f"{found.file}:{found.line}", style="dim", overflow="fold"), soft_wrap=True)
+    for paragraph in found.paragraphs:
+        console.print()
+        console.print(Text(paragraph))
+    if found.options:
+        console.print()
+        table = Table("option", "type", "default", "", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for option in found.options:
+            table.add_row(*map(escape, (option.name, option.type, option.default, option.about)))
+        console.print(table)
+    if found.slots:
+        console.print()
+        table = Table("slot", "takes", "choices", "", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for slot in found.slots:
+            takes = slot.kind.replace("_", " ") + ("s, one or more" if slot.repeated else "")
+            if slot.needs:
+                takes += f" that is {slot.needs}"
+            others = [name for name in slot.choices if name not in slot.default]
+            choices = ", ".join([f"{' and '.join(slot.default)} (default)", *others])
+            table.add_row(slot.name, takes, choices, escape(slot.about))
+        console.print(table)
+    if found.example:
+        console.print("\nIn a recipe, with its defaults:\n")
+        console.print(Padding(Text(found.example), (0, 0, 0, 2)))
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    kind: Kind,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names of components, or plugin:name.")],
+    size: Annotated[int, typer.Option(min=1, help="Height and width of the image, in px.")] = 256,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of the image.")] = 3,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME.KEY=VALUE", help="An option: patchgan.n_layers=5.")
+    ] = None,
+    as_json: AsJson = False,
+    plugin: Plugins = None,
+) -> None:
+    """Compare components: parameters, GMACs, receptive field, memory, time, and their options side by side."""
+    from i2i.compare import builders, measure, notes
+    from i2i.device import pick_device
+    from i2i.manual import kinds_called
+
+    kinds = kinds_called(kind)
+    registry = start_engine(context, plugin).registry
+    device = pick_device("auto")
+    names = list(dict.fromkeys(names))
+    with console.status("measuring"):
+        measured = [
+            measure(b, registry, size=size, channels=channels, device=device)
+            for b in builders(registry, kinds, names, settings or [])
+        ]
+    if as_json:
+        typer.echo(json.dumps([_as_json(m) for m in measured], indent=2))
+        return
+    _print_comparison(measured)
+    console.print()
+    for note in notes(measured, device):
+        console.print(Text(note, style="dim"))
+
+
+def _print_comparison(measured: list[Measured]) -> None:
+    from i2i.compare import rows
+
+    table = Table("", *(escape(m.name) for m in measured), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows(measured):
+        cells = [
+            Text(f"{cell} *", style="bold") if place in row.best else Text(cell) for place, cell in enumerate(row.cells)
+        ]
+        table.add_row(row.label, *cells)
+    console.print(table)
+
+
+def _as_json(measured: Measured) -> dict[str, Any]:
+    return {key: value for key, value in asdict(measured).items() if value is not None}
