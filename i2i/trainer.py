@@ -38,7 +38,7 @@ class Trainer:
         rate: factor on every learning rate by step.
         autocast: bf16 for the forward passes; losses are the method's to keep in float32.
         clip: largest gradient norm of a player; 0 leaves gradients alone.
-        ema: decay of the translators' moving average, warmed up as 1 - 1 / (step + 1); 0 keeps none.
+        ema: decay of the translators' moving average; their plain mean for the first 1 / (1 - ema) steps; 0 keeps none.
         terms: extra losses.
         reduce: averages gradients over processes, in place; None for a single process.
     """
@@ -82,9 +82,9 @@ class Trainer:
             self._update(players)
         if waiting:
             raise I2IError(*(_unplayed(term, published, self.parameters) for term in waiting))
+        self.step += 1
         if self.average is not None:
             self.average.update(nn.ModuleDict(self.method.translators()), self.step)
-        self.step += 1
         return {name: total / count for name, (total, count) in sums.items()}
 
     def _move(
@@ -104,7 +104,7 @@ class Trainer:
                     return ()
                 if index == 0:
                     players = self._check(update)
-                    published |= update.images.keys()
+                    published.update(update.images)
                     terms = [t for t in waiting if t.player in players and update.images.keys() >= {*t.between}]
                     for term in terms:
                         waiting.remove(term)

@@ -93,6 +93,7 @@ class Training:
             "device_name": _device_name(self.trainer.device),
             "n_threads": torch.get_num_threads(),
             "precision": self.precision,
+            "n_steps": self.n_steps,
             "plugins": {
                 name: {"origin": p.origin, "version": p.version, "from_option": p.from_option}
                 for name, p in engine.plugins.items()

@@ -29,7 +29,7 @@ def test_all_mistakes_of_a_recipe_at_once(engine, tmp_path):
         "generator.n_block: unknown option; did you mean 'n_blocks'?",
         "discriminatr: is no table of this method; did you mean 'discriminator'?",
         "eval: is reserved",
-        "optim.name: there is no optimizer \"adma\"; did you mean",
+        'optim.name: there is no optimizer "adma"; did you mean',
         "schedule.n_steps: should be greater than or equal to 0, not -1",
         "train.precision: should be 'auto', 'fp32' or 'bf16', not \"fp8\"",
         "data.crop_size: ",
@@ -109,7 +109,9 @@ def test_extends_is_relative_to_the_file_and_never_circular(tmp_path):
         layers.read(tmp_path / "c.toml")
 
 
-@pytest.mark.parametrize(("text", "message"), [("[a\n", "not valid TOML.*line 1"), ("a = 1\na = 2\n", "not valid TOML")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("[a\n", "not valid TOML.*line 1"), ("a = 1\na = 2\n", "not valid TOML")]
+)
 def test_broken_toml(tmp_path, text, message):
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(I2IError, match=message):

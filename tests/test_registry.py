@@ -26,7 +26,12 @@ class Holder:
     """Holds norms."""
 
     def __init__(
-        self, *, members: tuple[Normalization, ...] = (Norm,), json: int = 1, copy: bool = False, single: Normalization = Norm
+        self,
+        *,
+        members: tuple[Normalization, ...] = (Norm,),
+        json: int = 1,
+        copy: bool = False,
+        single: Normalization = Norm,
     ) -> None:
         self.members, self.json, self.copy, self.single = members, json, copy, single
 
@@ -62,7 +67,9 @@ def test_an_int_is_an_int(registry, value):
 
 
 def test_slots_build_what_they_say_and_keep_their_default(registry):
-    built = registry.resolve("loss", {"name": "holder", "members": [{"name": "norm", "groups": 2}], "single": {"groups": 3}}, "")()
+    built = registry.resolve(
+        "loss", {"name": "holder", "members": [{"name": "norm", "groups": 2}], "single": {"groups": 3}}, ""
+    )()
     assert [m(8).groups for m in built.members] == [2] and built.single(8).groups == 3
     assert built.json == 1 and built.copy is False
 

@@ -59,7 +59,7 @@ class Watcher(Protocol):
 
     def logged(
         self, run: Running, step: int, metrics: Mapping[str, float], images: Mapping[str, Tensor]
-    ) -> None | Stop | Rollback:
+    ) -> Stop | Rollback | None:
         """After `step` steps, every `log_every` of them and whenever there are samples.
 
         Args:

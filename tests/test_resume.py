@@ -1,0 +1,243 @@
+"""A run that goes on is the run that never stopped, to the last bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from i2i import checkpoint
+from i2i.errors import I2IError
+from i2i.run import Run
+from i2i.watch import Rollback, Stop
+from i2i.watch.metrics_file import MetricsFile
+
+KILLER = Path(__file__).with_name("killer.py")
+
+
+def hashes(run: Run, step: int) -> dict:
+    """Checksums of all weights, optimizer states, pools and random states of a checkpoint."""
+    about = json.loads((checkpoint.folder_of(run.checkpoints, step) / "state.json").read_text())
+    return {name: file["sha256"] for name, file in about["files"].items()} | {"optimizers": about["optimizers"]}
+
+
+class StopAt:
+    """A watcher that stops, or rolls back, at a step."""
+
+    def __init__(self, step, wish=Stop):
+        self.step, self.wish, self.seen = step, wish, []
+
+    def started(self, run):
+        pass
+
+    def logged(self, run, step, metrics, images):
+        self.seen.append(step)
+        return self.wish("enough") if step == self.step else None
+
+    def finished(self, run):
+        pass
+
+
+VARIANTS = {
+    "plain": {},
+    "ema, accumulation, two discriminator steps": {
+        "train": {"device": "cpu", "precision": "fp32", "log_every": 1, "ema": 0.9, "accumulate": 2},
+        "method": {"name": "cyclegan", "discriminator_steps": 2},
+    },
+    "batch norm, plateau, bf16": {
+        "train": {"device": "cpu", "precision": "bf16", "log_every": 1},
+        "generator": {"base_channels": 2, "n_blocks": 1, "norm": "batch"},
+        "schedule": {"name": "plateau", "n_steps": 4, "patience": 0, "threshold": 0.9},
+    },
+    "sgd with momentum, one player with another optimizer": {
+        "optim": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "discriminators": {"name": "adamw"}},
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_four_steps_are_two_and_two(variant, engine, tmp_path):
+    found = tiny.recipe(tmp_path, engine, **VARIANTS[variant])
+    whole, halves = Run.create(tmp_path, "whole"), Run.create(tmp_path, "halves")
+    tiny.loop(found, whole, engine, [MetricsFile()]).go()
+    assert tiny.loop(found, halves, engine, [MetricsFile(), StopAt(2)]).go() == "enough"
+    torch.manual_seed(12345)  # whatever another process would start with
+    second = tiny.loop(found, halves, engine, [MetricsFile()])
+    second.resume()
+    assert second.go() == ""
+    assert hashes(whole, 4) == hashes(halves, 4)
+    lines = [[json.loads(line) for line in run.metrics.read_text().splitlines()] for run in (whole, halves)]
+    assert [x["loss"] for x in lines[0]] == [x["loss"] for x in lines[1]]
+    assert [x["step"] for x in lines[1]] == [1, 2, 3, 4]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(engine, tmp_path):
+    runs = []
+    for seed in (0, 0, 1):
+        train = {"device": "cpu", "precision": "fp32", "seed": seed}
+        run = Run.create(tmp_path, "run")
+        tiny.loop(tiny.recipe(tmp_path, engine, train=train), run, engine).go()
+        runs.append(hashes(run, 4))
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_samples_and_logs_change_nothing(engine, tmp_path):
+    runs = []
+    for every in (1, 100):
+        train = {"device": "cpu", "precision": "fp32", "log_every": every, "sample_every": every, "save_every": every}
+        run = Run.create(tmp_path, "run")
+        tiny.loop(tiny.recipe(tmp_path, engine, train=train), run, engine).go()
+        runs.append(hashes(run, 4))
+    assert runs[0] == runs[1]
+
+
+def saved(engine, tmp_path, **train):
+    options = {"device": "cpu", "precision": "fp32", "save_every": 1, **train}
+    found = tiny.recipe(tmp_path, engine, train=options)
+    run = Run.create(tmp_path, "run")
+    tiny.loop(found, run, engine).go()
+    return found, run
+
+
+def test_the_newest_checkpoints_are_kept(engine, tmp_path):
+    _, run = saved(engine, tmp_path, keep_checkpoints=3)
+    assert checkpoint.steps(run.checkpoints) == [2, 3, 4]
+    assert not list(run.checkpoints.glob(".*"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no state.json", "half a state.json", "file missing"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(damage, engine, tmp_path):
+    found, run = saved(engine, tmp_path)
+    expected = hashes(run, 4)
+    newest = checkpoint.folder_of(run.checkpoints, 4)
+    model = newest / "model.safetensors"
+    if damage == "truncated":
+        model.write_bytes(model.read_bytes()[:-10])
+    elif damage == "flipped":
+        content = bytearray(model.read_bytes())
+        content[-1] ^= 1
+        model.write_bytes(content)
+    elif damage == "no state.json":
+        (newest / "state.json").unlink()
+    elif damage == "half a state.json":
+        (newest / "state.json").write_text((newest / "state.json").read_text()[:100])
+    else:
+        model.unlink()
+    again = tiny.loop(found, run, engine)
+    with pytest.warns(UserWarning, match="damaged.*going on from step 3"):
+        again.resume()
+    again.go()
+    assert hashes(run, 4) == expected
+    assert (run.checkpoints / "damaged-step-00000004").is_dir()
+
+
+def test_all_checkpoints_damaged(engine, tmp_path):
+    found, run = saved(engine, tmp_path)
+    for file in run.checkpoints.glob("*/state.json"):
+        file.unlink()
+    with pytest.raises(I2IError, match="damaged"):
+        tiny.loop(found, run, engine).resume()
+
+
+def test_another_method_is_refused(engine, tmp_path):
+    _, run = saved(engine, tmp_path)
+    other = tiny.recipe(tmp_path, engine, generator={"base_channels": 3, "n_blocks": 1})
+    with pytest.raises(I2IError, match="has shape"):
+        tiny.loop(other, run, engine).resume()
+
+
+def test_a_rollback_leaves_the_last_checkpoint(engine, tmp_path):
+    train = {"device": "cpu", "precision": "fp32", "save_every": 2, "log_every": 1}
+    run = Run.create(tmp_path, "run")
+    tiny.loop(tiny.recipe(tmp_path, engine, train=train), run, engine, [StopAt(3, Rollback)]).go()
+    assert checkpoint.steps(run.checkpoints) == [2]
+
+
+def test_a_full_disk_is_told_and_training_goes_on(engine, tmp_path, monkeypatch):
+    told = []
+    train = {"device": "cpu", "precision": "fp32", "save_every": 1}
+    run = Run.create(tmp_path, "run")
+    loop = tiny.loop(tiny.recipe(tmp_path, engine, train=train), run, engine, tell=told.append)
+    save_file, calls = checkpoint.write_tensors, []
+
+    def full(path, tensors, metadata=None):
+        calls.append(path)
+        if len(calls) == 2:  # in the middle of the first save
+            raise OSError(28, "No space left on device", str(path))
+        save_file(path, tensors, metadata)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    assert loop.go() == ""
+    assert len(told) == 1 and "step 1 could not be saved" in told[0] and "No space left" in told[0]
+    assert checkpoint.steps(run.checkpoints) == [3, 4]
+
+
+def test_a_full_disk_at_the_end_names_what_is_kept(engine, tmp_path, monkeypatch):
+    found, run = saved(engine, tmp_path)
+    monkeypatch.setattr(
+        checkpoint, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    run = Run.create(tmp_path, "run")
+    with pytest.raises(I2IError, match="step 4 could not be saved.*No space left.*no checkpoint"):
+        tiny.loop(found, run, engine, tell=lambda text: None).go()
+
+
+def test_a_failing_watcher_is_told_and_stops_nothing(engine, tmp_path):
+    class Broken(StopAt):
+        def logged(self, *_):
+            raise RuntimeError("no network")
+
+    told = []
+    run = Run.create(tmp_path, "run")
+    assert tiny.loop(tiny.recipe(tmp_path, engine), run, engine, [Broken(1)], told.append).go() == ""
+    assert told == ["Broken failed and is switched off: RuntimeError: no network; training goes on"]
+
+
+def test_a_signal_saves_and_says_so(engine, tmp_path):
+    class Interrupt(StopAt):
+        def logged(self, run, step, *_):
+            if step == self.step:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run = Run.create(tmp_path, "run")
+    before = signal.getsignal(signal.SIGINT)
+    assert tiny.loop(tiny.recipe(tmp_path, engine), run, engine, [Interrupt(2)]).go() == "stopped by SIGINT"
+    assert signal.getsignal(signal.SIGINT) is before
+    assert checkpoint.steps(run.checkpoints) in ([2], [3])
+
+
+def command(folder, *arguments, kill="never:0"):
+    environment = {**os.environ, "KILL": kill, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(
+        [sys.executable, "-m", "i2i", "-p", str(KILLER), "train", *map(str, arguments)],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+@pytest.mark.parametrize("n_workers", [pytest.param(0, id="0 workers"), pytest.param(2, id="2 workers")])
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_bits(n_workers, tmp_path):
+    recipe = tiny.document(tmp_path, watch=[{"name": "killer"}], schedule={"n_steps": 6})
+    recipe["data"]["n_workers"] = n_workers
+    recipe["train"] |= {"save_every": 2}
+    (tmp_path / "r.json").write_text(json.dumps(recipe))
+    whole = command(tmp_path, "r.json", "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    expected = hashes(Run(tmp_path / "whole" / "r"), 6)
+    for kill, last in (("step:3", 2), ("save:4", 2)):
+        out = kill.partition(":")[0]
+        killed = command(tmp_path, "r.json", "--out", out, kill=kill)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        run = Run(tmp_path / out / "r")
+        assert checkpoint.steps(run.checkpoints) == [last]
+        resumed = command(tmp_path, "--resume", run.folder)
+        assert resumed.returncode == 0, resumed.stderr
+        assert hashes(run, 6) == expected
+        assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
+        assert (run.folder / "ab.safetensors").read_bytes() == (tmp_path / "whole/r/ab.safetensors").read_bytes()
