@@ -121,7 +121,7 @@ def two_folders(a: str, b: str, test_a: str, test_b: str, split: SplitOf) -> tup
 
 
 class Root:
-    """One folder with trainA and trainB, and perhaps testA and testB (or valA and valB), as in well-known data sets.
+    """One folder with trainA and trainB, and perhaps testA and testB (or valA and valB).
 
     Args:
         path: that folder.

@@ -52,7 +52,7 @@ class Tiles:
 
 
 class FluentEmoji:
-    """Emoji at 64 px, flat (a) and 3D (b); other emoji in each, and held-out ones with their true partners.
+    """Emoji at 64 px, flat (a) and 3D (b): different ones to train on, and true pairs held out.
 
     The drawings are from Microsoft's Fluent Emoji (MIT). No emoji, and no variant of one, is in two of the three sets.
 
