@@ -144,7 +144,7 @@ def restore_rng(rng: Mapping[str, Tensor]) -> None:
 
 def _rng_state() -> dict[str, Tensor]:
     state = {"rng:cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["rng:cuda"] = torch.cuda.get_rng_state()
     if torch.backends.mps.is_available():
         state["rng:mps"] = torch.mps.get_rng_state()

@@ -22,7 +22,7 @@ def sample(translators: Mapping[str, nn.Module], preview: Preview, device: torch
     networks = _both(translators)
     images: dict[str, Tensor] = {}
     for direction, network in networks.items():
-        source, target = direction
+        source, target = direction[0], direction[1]
         given: Tensor = getattr(preview, source)
         images[source] = given
         there = torch.cat([network(image[None].to(device)) for image in given])

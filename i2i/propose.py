@@ -106,7 +106,7 @@ def seconds_per_step(scale: Scale, channels: tuple[int, int], registry: Registry
             metrics = trainer.train_step([Batch(a, b)])
             float(next(iter(metrics.values())))  # waits for the device
             seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return float(statistics.median(seconds[1:]))
 
 
 def _three_digits(value: float) -> float:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel
 from torch import nn
 
 from i2i.errors import I2IError, Problem, suggest
-from i2i.options import options_model, validate
+from i2i.options import Options, options_model, validate
 from i2i.slots import Slot
 
 Factory = Callable[..., Any]
@@ -70,7 +69,7 @@ class Component:
     name: str
     factory: Factory
     plugin: str
-    options: type[BaseModel]
+    options: type[Options]
     slots: Mapping[str, SlotOption]
 
     @property

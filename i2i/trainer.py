@@ -113,7 +113,9 @@ class Trainer:
                 extra = {t.name: t.weight * t.loss(*(update.images[n] for n in t.between)) for t in terms}
             losses = {**update.losses, **extra}
             movers = [p for player in players for p in self.parameters[player].values()]
-            (torch.stack([*losses.values()]).sum() / len(games)).backward(inputs=movers)
+            total_loss = torch.stack([*losses.values()]).sum() / len(games)
+            if total_loss.requires_grad:  # else nobody gets a gradient, which _update tells
+                total_loss.backward(inputs=movers)  # type: ignore[no-untyped-call]
             named = {f"loss.{n}": v for n, v in losses.items()} | {f"score.{n}": v for n, v in update.scores.items()}
             for name, value in named.items():
                 total, count = sums.get(name, (0.0, 0))

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from i2i.loop import Loop
 from i2i.recipe import Recipe, resolve
 from i2i.run import Run
-from i2i.training import Loop, Training
+from i2i.training import Training
 
 
 def write_images(folder: Path, n: int, size=(16, 16), seed=0) -> Path:

@@ -41,9 +41,10 @@ def train(
 ) -> None:
     """Train a recipe, or go on with a run."""
     from i2i import layers
+    from i2i.loop import Loop, warn_by
     from i2i.recipe import resolve
     from i2i.run import Run
-    from i2i.training import Loop, Training, warn_by
+    from i2i.training import Training
     from i2i.watch.console import Console
     from i2i.watch.metrics_file import MetricsFile
     from i2i.watch.report import Report
@@ -125,9 +126,10 @@ def check(
 ) -> None:
     """Validate a recipe, build it and play steps of it: every mistake in one go, then time and memory."""
     from i2i import layers
+    from i2i.loop import warn_by
     from i2i.preflight import estimate
     from i2i.recipe import resolve
-    from i2i.training import Training, warn_by
+    from i2i.training import Training
 
     engine = start_engine(context, plugin)
     document = with_folders(layers.read(recipe, settings or []), a, b)

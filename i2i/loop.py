@@ -1,0 +1,206 @@
+"""The loop around the trainer: feeds it, logs, samples, saves, stops when asked, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from i2i import checkpoint
+from i2i.engine import Engine
+from i2i.errors import I2IError
+from i2i.evaluation import paired_scores, sample, untouched_scores
+from i2i.run import Run
+from i2i.schedules import Observes
+from i2i.trainer import check_finite
+from i2i.training import Training
+from i2i.translate import save_translator
+from i2i.watch import Rollback, Running, Stop, Ticks, Watcher
+from i2i.watch.metrics_file import cut_back
+
+Tell = Callable[[str], None]
+
+
+class Loop:
+    """Steps a training to its end, or until it is told to stop, and keeps its run directory."""
+
+    def __init__(self, training: Training, run: Run, watchers: list[Watcher], engine: Engine, tell: Tell) -> None:
+        self.training, self.run, self.tell = training, run, tell
+        self.watchers = list(watchers)
+        self.document = training.recipe.document()
+        self.environment = training.environment(engine)
+        self.seconds = 0.0
+        self._stop = ""
+        self._saved = -1
+        self._rollback = False
+
+    def resume(self) -> None:
+        """Goes on from the newest whole checkpoint, exactly. Raises I2IError."""
+        state, progress = checkpoint.load_latest(self.run.checkpoints)
+        self.training.trainer.load_state_dict(state)
+        if isinstance(self.training.schedule, Observes) and progress["schedule"] is not None:
+            self.training.schedule.load_state_dict(progress["schedule"])
+        self.seconds = progress["seconds"]
+        checkpoint.restore_rng(state["rng"])
+        checkpoint.set_aside(self.run.checkpoints, state["step"])
+        cut_back(self.run.metrics, state["step"])
+        self._saved = state["step"]
+
+    def go(self) -> str:
+        """Runs; returns why it stopped, empty at the end of the schedule. Raises I2IError if a loss is not finite."""
+        training, trainer = self.training, self.training.trainer
+        running = self._running()
+        self.run.write_about(self.document, self.environment)
+        self._watch("started", running)
+        try:
+            with _signals(self._on_signal):
+                self._loop(running)
+            if not self._rollback:
+                self._save(final=True)
+        finally:
+            self._watch("finished", running)
+        assert self._stop or trainer.step == training.n_steps
+        return self._stop
+
+    def _loop(self, running: Running) -> None:
+        trainer, options = self.training.trainer, self.training.recipe.train
+        n_steps = self.training.n_steps
+        since, since_step = time.monotonic(), trainer.step
+        for batches in self.training.data.loader(trainer.step, n_steps):
+            metrics = trainer.train_step([b.map(lambda t: t.to(trainer.device)) for b in batches])
+            step = trainer.step
+            for watcher in self.watchers:
+                if isinstance(watcher, Ticks):
+                    self._watch_one(watcher, "ticked", running, step)
+            ends = step == n_steps or bool(self._stop)
+            samples = step % options.sample_every == 0 or ends
+            if step % options.log_every == 0 or samples or step % options.save_every == 0:
+                values = {name: float(value) for name, value in metrics.items()}
+                check_finite(values, step)
+                now = time.monotonic()
+                self.seconds += now - since
+                images_per_second = (step - since_step) * running.images_per_step / max(now - since, 1e-9)
+                self._log(running, values, images_per_second, samples)
+                since, since_step = time.monotonic(), step
+            if step % options.save_every == 0 and not ends and not self._rollback:
+                self._save()
+            if self._stop:
+                return
+
+    def _log(self, running: Running, values: dict[str, float], images_per_second: float, samples: bool) -> None:
+        trainer, data = self.training.trainer, self.training.data
+        metrics = {
+            "epoch": trainer.step / data.steps_per_epoch,
+            "seconds": self.seconds,
+            "images_per_second": images_per_second,
+            **values,
+            **{f"lr.{player}": rate for player, rate in trainer.rates().items()},
+        }
+        regular = trainer.step % self.training.recipe.train.log_every == 0  # a stop must not change what comes after
+        if regular and isinstance(self.training.schedule, Observes):
+            losses = {k.removeprefix("loss."): v for k, v in values.items() if k.startswith("loss.")}
+            self.training.schedule.observe(losses)
+        images: Mapping[str, Tensor] = {}
+        if samples:
+            images = sample(trainer.translators(), data.preview(), trainer.device)
+            metrics |= paired_scores(trainer.translators(), data, trainer.device)
+        for wish in self._watch("logged", running, trainer.step, metrics, images):
+            if isinstance(wish, (Stop, Rollback)):
+                self._stop = self._stop or wish.reason
+                self._rollback |= isinstance(wish, Rollback)
+
+    def _save(self, final: bool = False) -> None:
+        """A checkpoint and the translators; a failure (a full disk) ends the run only if it was the last chance."""
+        trainer, step = self.training.trainer, self.training.trainer.step
+        if step == self._saved:
+            return
+        schedule = self.training.schedule
+        progress = {
+            "seconds": self.seconds,
+            "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
+        }
+        try:
+            checkpoint.save(
+                self.run.checkpoints, trainer.state_dict(), progress, keep=self.training.recipe.train.keep_checkpoints
+            )
+            for direction, module in trainer.translators().items():
+                save_translator(
+                    self.run.weights(direction), module,
+                    recipe=self.document, direction=direction, step=step, names=self.training.data.names,  # type: ignore[arg-type]
+                )  # fmt: skip
+        except OSError as error:
+            message = f"step {step} could not be saved: {error}"
+            if final:
+                kept = checkpoint.steps(self.run.checkpoints)
+                message += f"; the last checkpoint is of step {kept[-1]}" if kept else "; there is no checkpoint"
+                raise I2IError(message) from error
+            self.tell(f"{message}; training goes on, the next try is at the next save")
+            return
+        self._saved = step
+
+    def _running(self) -> Running:
+        training = self.training
+        options = training.recipe.data
+        n_images = options.batch_size * training.method.n_batches * training.recipe.train.accumulate
+        return Running(
+            folder=self.run.folder,
+            recipe=self.document,
+            environment=self.environment,
+            start=training.trainer.step,
+            n_steps=training.n_steps,
+            steps_per_epoch=training.data.steps_per_epoch,
+            images_per_step=n_images,
+            names=training.data.names,
+            baseline=untouched_scores(training.data),
+        )
+
+    def _watch(self, event: str, *arguments: Any) -> list[Any]:
+        return [self._watch_one(watcher, event, *arguments) for watcher in list(self.watchers)]
+
+    def _watch_one(self, watcher: Watcher, event: str, *arguments: Any) -> Any:
+        try:
+            return getattr(watcher, event)(*arguments)
+        except Exception as error:
+            self.watchers.remove(watcher)
+            name = type(watcher).__name__
+            self.tell(f"{name} failed and is switched off: {type(error).__name__}: {error}; training goes on")
+            return None
+
+    def _on_signal(self, number: int) -> None:
+        if self._stop:  # the second one does not wait
+            raise KeyboardInterrupt
+        self._stop = f"stopped by {signal.Signals(number).name}"
+        self.tell("stopping after this step; once more to stop at once")
+
+
+@contextmanager
+def _signals(handle: Callable[[int], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `handle` instead of raising, while the block lasts; only the main thread may ask."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.signal(number, lambda n, frame: handle(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def warn_by(tell: Tell) -> None:
+    """Shows Python's warnings as lines of the run."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        tell(f"warning: {message}")
+
+    warnings.showwarning = show
+    if not sys.warnoptions:
+        warnings.simplefilter("default", UserWarning)

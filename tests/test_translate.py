@@ -1,0 +1,136 @@
+"""Weights that describe themselves; images of any size out as they came in."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from i2i.errors import I2IError
+from i2i.run import Run
+from i2i.translate import Translator, find_translator, save_translator
+from i2i.translating import list_images, translate_files
+
+
+@pytest.fixture(scope="module")
+def trained(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = tiny.recipe(folder, engine, train={"device": "cpu", "precision": "fp32", "save_every": 2, "ema": 0.5})
+    run = Run.create(folder, "run")
+    loop = tiny.loop(recipe, run, engine)
+    loop.go()
+    return loop, run
+
+
+class Identity(nn.Module):
+    """Gives back what it gets, and records the size it got."""
+
+    size_multiple = 8
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.sizes = []
+
+    def forward(self, images):
+        self.sizes.append(tuple(images.shape[-2:]))
+        return images + self.unused
+
+
+@pytest.mark.parametrize("size", [(8, 16), (9, 17), (31, 20), (15, 8)])
+def test_any_size_is_padded_by_reflection_and_cropped_back(size):
+    images = torch.rand(2, 3, *size) * 2 - 1
+    module = Identity()
+    assert torch.equal(Translator(module, ("a", "b"), (3, 3))(images), images)
+    assert all(n % 8 == 0 for n in module.sizes[0])
+
+
+def test_translation_leaves_mode_and_random_state_alone():
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.5)).train()
+    before = torch.get_rng_state()
+    first, second = (Translator(module, ("a", "b"), (3, 3))(torch.ones(1, 3, 8, 8)) for _ in range(2))
+    assert torch.equal(first, second) and module.training and module[1].training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_image_that_is_too_small_is_told(engine):
+    module = engine.registry.resolve("generator", {"name": "resnet", "base_channels": 2, "n_blocks": 1}, "")(3, 3)
+    with pytest.raises(I2IError, match="3x2 px is too small"):
+        Translator(module, ("a", "b"), (3, 3))(torch.zeros(1, 3, 2, 3))
+
+
+@pytest.mark.parametrize("to", ["b", "a"])
+def test_weights_alone_are_enough(trained, engine, to):
+    loop, run = trained
+    translator = find_translator(run.folder, engine.registry, engine.plugins, to=to)
+    direction = "ab" if to == "b" else "ba"
+    alone = find_translator(run.weights(direction), engine.registry, engine.plugins)
+    images = torch.rand(1, 3, 16, 16)
+    expected = Translator(loop.training.trainer.translators()[direction], ("", ""), (3, 3))(images)
+    assert torch.equal(translator(images), expected) and torch.equal(alone(images), expected)
+    assert translator.names == (("a", "b") if to == "b" else ("b", "a"))
+
+
+def test_a_checkpoint_of_a_run(trained, engine):
+    loop, run = trained
+    latest = find_translator(run.folder, engine.registry, engine.plugins, at="4")
+    earlier = find_translator(run.folder, engine.registry, engine.plugins, at="2")
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.equal(latest(images), Translator(loop.training.trainer.translators()["ab"], ("", ""), (3, 3))(images))
+    assert not torch.equal(latest(images), earlier(images))
+    with pytest.raises(I2IError, match="--checkpoint: '3' is not there; there is: latest, 2, 4"):
+        find_translator(run.folder, engine.registry, engine.plugins, at="3")
+
+
+def test_mistakes_are_told(trained, engine, tmp_path):
+    _, run = trained
+
+    def failing(source, **options):
+        with pytest.raises(I2IError) as error:
+            find_translator(source, engine.registry, engine.plugins, **options)
+        return str(error.value)
+
+    assert "there is no domain 'zebra'; there is: a, b" in failing(run.folder, to="zebra")
+    assert "there is no such folder" in failing(tmp_path / "nowhere")
+    assert "is no run" in failing(tmp_path)
+    (tmp_path / "x.safetensors").write_text("hello")
+    assert "is no safetensors file" in failing(tmp_path / "x.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "y.safetensors")
+    assert "says nothing of its recipe" in failing(tmp_path / "y.safetensors")
+    assert "translates to 'b', not to 'a'" in failing(run.weights("ab"), to="a")
+    save_translator(
+        tmp_path / "z.safetensors", nn.Linear(1, 1), recipe=run.recipe, direction="ab", step=0, names=("a", "b")
+    )
+    assert "the weights do not fit the recipe" in failing(tmp_path / "z.safetensors")
+    missing = {**run.recipe, "requires": ["colour"]}
+    save_translator(
+        tmp_path / "m.safetensors", nn.Linear(1, 1), recipe=missing, direction="ab", step=0, names=("a", "b")
+    )
+    assert "plugin 'colour' is not loaded; add -p colour.py" in failing(tmp_path / "m.safetensors")
+
+
+def test_folders_keep_names_sizes_and_structure(tmp_path):
+    tiny.write_images(tmp_path / "in" / "deep er", 2, size=(21, 13))
+    Image.new("L", (16, 9), 100).save(tmp_path / "in" / "grey.jpg")
+    Image.new("RGBA", (16, 9), (255, 0, 0, 0)).save(tmp_path / "in" / "grey.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"not an image")
+    translator = Translator(Identity(), ("a", "b"), (3, 3))
+    done, problems = translate_files(translator, list_images(tmp_path / "in"), tmp_path / "out", torch.device("cpu"))
+    written = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*"))
+    assert written == ["deep er/0.png", "deep er/1.png", "grey.jpg.png", "grey.png.png"]
+    assert done == 4 and len(problems) == 1 and "broken.png" in str(problems[0])
+    original = np.asarray(Image.open(tmp_path / "in" / "deep er" / "0.png"))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "deep er" / "0.png")), original)
+    assert np.asarray(Image.open(tmp_path / "out" / "grey.png.png"))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    tiny.write_images(tmp_path / "in", 1)
+    translator, files = Translator(Identity(), ("a", "b"), (3, 3)), list_images(tmp_path / "in" / "0.png")
+    for overwrite, expected in ((False, 1), (False, 0), (True, 1)):
+        done, _ = translate_files(translator, files, tmp_path / "out", torch.device("cpu"), overwrite=overwrite)
+        assert done == expected
+    _, problems = translate_files(translator, files, tmp_path / "in", torch.device("cpu"), overwrite=True)
+    assert "is the input itself" in str(problems[0])
