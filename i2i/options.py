@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from i2i.errors import Problem, suggest
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else path
+
+
+LocalPath = Annotated[str, AfterValidator(_absolute)]
+"""An option that is a path: relative to the working directory, recorded absolute, so that a run goes on from anywhere."""
 
 
 class Options(BaseModel):

@@ -14,6 +14,7 @@ from i2i import hookimpl
 from i2i.data import Split, UnreadableImage
 from i2i.data.folders import ImageFiles, find_all, subfolders, two_folders
 from i2i.errors import I2IError, Problem
+from i2i.options import LocalPath
 
 N_SHOWN = 10
 
@@ -26,7 +27,7 @@ class Pairs:
         test_a, test_b: held-out pairs, or neither.
     """
 
-    def __init__(self, *, a: str = "", b: str = "", test_a: str = "", test_b: str = "") -> None:
+    def __init__(self, *, a: LocalPath = "", b: LocalPath = "", test_a: LocalPath = "", test_b: LocalPath = "") -> None:
         self._train, self._test = two_folders(a, b, test_a, test_b, matched)
 
     def train(self) -> Split:
@@ -74,7 +75,7 @@ class SideBySide:
         test: a folder of held-out pairs, where it is elsewhere.
     """
 
-    def __init__(self, *, path: str = "", test: str = "") -> None:
+    def __init__(self, *, path: LocalPath = "", test: LocalPath = "") -> None:
         inside = subfolders(path, "data.source.path")
         root = Path(path).expanduser()
         held_out: str | Path = test

@@ -14,6 +14,7 @@ from PIL import Image
 from i2i.data.reading import SUFFIXES, check_image, read_image
 from i2i.data.source import Split
 from i2i.errors import I2IError, Problem, suggest
+from i2i.options import LocalPath
 
 
 class ImageFiles:
@@ -101,7 +102,7 @@ class Folders:
         test_a, test_b: held-out images, or neither.
     """
 
-    def __init__(self, *, a: str = "", b: str = "", test_a: str = "", test_b: str = "") -> None:
+    def __init__(self, *, a: LocalPath = "", b: LocalPath = "", test_a: LocalPath = "", test_b: LocalPath = "") -> None:
         self._train, self._test = two_folders(a, b, test_a, test_b, Split)
 
     def train(self) -> Split:
@@ -127,7 +128,7 @@ class Root:
         path: that folder.
     """
 
-    def __init__(self, *, path: str = "") -> None:
+    def __init__(self, *, path: LocalPath = "") -> None:
         where = "data.source.path"
         inside = subfolders(path, where)
         missing = [name for name in ("trainA", "trainB") if name not in inside]
