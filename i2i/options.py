@@ -17,7 +17,7 @@ def _absolute(path: str) -> str:
 
 
 LocalPath = Annotated[str, AfterValidator(_absolute)]
-"""An option that is a path: relative to the working directory, recorded absolute, so that a run goes on from anywhere."""
+"""A path: relative to the working directory, recorded absolute, so that a run goes on from anywhere."""
 
 
 class Options(BaseModel):

@@ -68,4 +68,4 @@ def main() -> None:
         sys.exit(2)
 
 
-from i2i.cli import components, plugins, running  # noqa: E402, F401
+from i2i.cli import components, importing, plugins, running  # noqa: E402, F401
