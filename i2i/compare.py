@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from i2i import layers
 from i2i.errors import I2IError, Problem, suggest
 from i2i.manual import find, toml
-from i2i.measure import Timing, feature_maps, gmacs, n_parameters, pass_memory, timing
+from i2i.measure import Timing, feature_maps, gmacs, in_bytes, n_parameters, pass_memory, three_digits, timing
 from i2i.receptive_field import ReceptiveField, receptive_field
 from i2i.registry import Builder, Kind, Registry
 
@@ -157,16 +157,16 @@ def rows(measured: Sequence[Measured]) -> list[Row]:
     """The table, without the lines that say nothing."""
     table = [
         _row("parameters", [m.parameters for m in measured], lambda v: f"{v:,}"),
-        _row("GMACs", [m.gmacs for m in measured], _three_digits),
+        _row("GMACs", [m.gmacs for m in measured], three_digits),
         Row("output", tuple(_shapes(m.output) for m in measured)),
         Row("receptive field", tuple(_seen(m.field) for m in measured)),
         _row("memory", [m.memory for m in measured], in_bytes),
-        _row("forward", [m.timing and m.timing.forward for m in measured], lambda v: f"{_three_digits(v)} ms"),
-        _row("backward", [m.timing and m.timing.backward for m in measured], lambda v: f"{_three_digits(v)} ms"),
+        _row("forward", [m.timing and m.timing.forward for m in measured], lambda v: f"{three_digits(v)} ms"),
+        _row("backward", [m.timing and m.timing.backward for m in measured], lambda v: f"{three_digits(v)} ms"),
     ]
     if any(m.factors for m in measured):
         table += [
-            Row(f"rate after {25 * i} %", tuple(_three_digits(m.factors[i]) for m in measured if m.factors))
+            Row(f"rate after {25 * i} %", tuple(three_digits(m.factors[i]) for m in measured if m.factors))
             for i in range(5)
         ]
     for option in dict.fromkeys(key for m in measured for key in m.options):
@@ -196,18 +196,6 @@ def _row(label: str, values: Sequence[Any], text: Callable[[Any], str]) -> Row:
     if len(best) == len(known):
         best = frozenset()
     return Row(label, tuple("" if v is None else text(v) for v in values), best)
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def in_bytes(value: float) -> str:
-    """Bytes in kB, MB or GB, powers of a thousand, with three digits."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= factor:
-            return f"{_three_digits(value / factor)} {unit}"
-    return f"{value:.0f} B"
 
 
 def _shapes(shapes: tuple[tuple[int, ...], ...] | None) -> str:

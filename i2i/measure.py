@@ -57,13 +57,13 @@ def timing(f: Callable[..., Any], *inputs: Tensor, repeats: int = 5, budget: flo
     _forward_backward(f, inputs)
     end = time.perf_counter() + budget
     while not forward or (len(forward) < repeats and time.perf_counter() < end):
-        start = _now(device)
+        start = now(device)
         total = _total(f(*inputs))
-        forward.append(_now(device) - start)
+        forward.append(now(device) - start)
         if total is not None and total.requires_grad:
-            start = _now(device)
+            start = now(device)
             torch.autograd.backward(total)
-            backward.append(_now(device) - start)
+            backward.append(now(device) - start)
     return Timing(1000 * median(forward), 1000 * median(backward) if backward else None)
 
 
@@ -78,7 +78,8 @@ def _total(output: Any) -> Tensor | None:
     return torch.stack([m.float().sum() for m in maps]).sum() if maps else None
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds of a clock, once the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -108,6 +109,19 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int:
     with live:
         run()
     return live.peak
+
+
+def three_digits(value: float) -> str:
+    """0.0351, 7.2, 24.1, 1,296."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def in_bytes(value: float) -> str:
+    """Bytes in kB, MB or GB, powers of a thousand, with three digits."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= factor:
+            return f"{three_digits(value / factor)} {unit}"
+    return f"{value:.0f} B"
 
 
 class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]

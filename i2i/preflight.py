@@ -1,0 +1,208 @@
+"""Checks before the first step: sizes that do not fit, layers that see too little, patches as large as the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from i2i.errors import I2IError
+from i2i.method import Method
+from i2i.receptive_field import receptive_field
+from i2i.registry import Builder
+from i2i.rehearsal import Rehearsal, Shape, Shown, Stage
+
+SMALL_MAP = 4
+"""Sides below this give instance normalization so few values that its statistics are noise."""
+LARGEST_CROP = 1024
+"""Larger sizes are not tried when looking for one that fits, in px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: an error ends the run before it starts, a warning is told."""
+
+    level: Literal["error", "warning"]
+    where: str
+    message: str
+
+
+def examine(
+    method: Method,
+    *,
+    crop_size: int,
+    channels: tuple[int, int],
+    batch_size: int = 1,
+    extras: Mapping[str, Tensor] | None = None,
+    builder: Builder | None = None,
+) -> list[Finding]:
+    """Checks a built method against the images it will be trained on.
+
+    A copy plays one step, so that the method and torch's generators stay as they are.
+
+    Args:
+        crop_size: height and width of the images, in px.
+        channels: of both domains.
+        batch_size: images per batch.
+        extras: tensors of `batch_size` rows for a method that needs them; without them such a method is not played.
+        builder: what the method was built by, to say how many layers of a discriminator would fit.
+    """
+    if wrong := list(_multiples(method, crop_size)):
+        return wrong
+    if method.needs - (extras or {}).keys():
+        return []
+    stage = Stage(method, Shown(channels, batch_size, extras or {}))
+    seen = stage.play(crop_size)
+    layers = dict(method.named_modules())
+    findings = [*_failure(method, seen, stage), *_normalizations(method, layers, seen, stage)]
+    return [*findings, *_fields(method, layers, seen, builder)]
+
+
+def _multiples(method: Method, crop_size: int) -> Iterator[Finding]:
+    names = {module: name for name, module in method.named_modules()}
+    told: dict[int, list[str]] = {}
+    for direction, translator in method.translators().items():
+        told.setdefault(_multiple(translator), []).append(names.get(translator, f"the translator {direction}"))
+    for multiple, translators in told.items():
+        if crop_size % multiple:
+            below = crop_size // multiple * multiple
+            fitting = f"{below} or {below + multiple}" if below else f"{multiple}"
+            who = f"{' and '.join(translators)} need{'s' if len(translators) == 1 else ''}"
+            yield Finding("error", "data.crop_size", f"{who} a multiple of {multiple}, not {crop_size}: {fitting}")
+
+
+def _multiple(translator: nn.Module) -> int:
+    return math.lcm(*(int(getattr(module, "size_multiple", 1)) for module in translator.modules()))
+
+
+def _failure(method: Method, seen: Rehearsal, stage: Stage) -> Iterator[Finding]:
+    error = seen.error
+    if isinstance(error, I2IError):
+        yield from (Finding("error", p.where, p.message) for p in error.problems)
+    elif error is not None:
+        layer = f" (in {seen.failed_in})" if seen.failed_in else ""
+        least = _least(method, seen.size, stage)
+        if least is None:
+            reason = f"{type(error).__name__}: {error}"
+            yield Finding("error", "method", f"a step with images of {seen.size} px fails{layer}: {reason}")
+        else:
+            message = f"images of {seen.size} px are too small for this method{layer}; at least {least} px"
+            yield Finding("error", "data.crop_size", message)
+
+
+def _normalizations(
+    method: Method, layers: Mapping[str, nn.Module], seen: Rehearsal, stage: Stage
+) -> Iterator[Finding]:
+    single: dict[str, list[str]] = {}
+    small: dict[str, list[str]] = {}
+    for name, shapes in seen.inputs.items():
+        for shape in shapes:
+            if _n_values(layers[name], shape) == 1:
+                single.setdefault(f"{type(layers[name]).__name__} sees {_maps(shape)}", []).append(name)
+            elif isinstance(layers[name], _InstanceNorm) and 0 < min(shape[2:], default=0) < SMALL_MAP:
+                small.setdefault(f"{type(layers[name]).__name__} sees {_maps(shape)}", []).append(name)
+    if single:
+        least = _least(method, seen.size, stage)
+        larger = f"crops of at least {least} px" if least else "larger crops"
+        for what, names in single.items():
+            why = "the mean of one value is the value, so that nothing is left of it"
+            yield Finding(
+                "error", names[0], f"{what}: {why}{_also(names)}; take {larger}, fewer layers or another norm"
+            )
+    for what, names in small.items():
+        yield Finding(
+            "warning", names[0], f"{what}, so few values that their statistics are mostly noise{_also(names)}"
+        )
+
+
+def _maps(shape: Shape) -> str:
+    return f"maps of {' x '.join(map(str, shape[2:]))}" if len(shape) > 2 else "vectors"
+
+
+def _also(names: list[str]) -> str:
+    others = names[1:]
+    if not others:
+        return ""
+    return f" (the same in {others[0]})" if len(others) == 1 else f" (the same in {len(others)} other layers)"
+
+
+def _n_values(layer: nn.Module, shape: Shape) -> int | None:
+    """How many values each statistic of a normalization is taken over; None for other layers."""
+    n_pixels = math.prod(shape[2:])
+    if isinstance(layer, _InstanceNorm):
+        return n_pixels
+    if isinstance(layer, _BatchNorm):
+        return n_pixels * shape[0]
+    if isinstance(layer, nn.GroupNorm):
+        return n_pixels * (layer.num_channels // layer.num_groups)
+    return None
+
+
+def _least(method: Method, size: int, stage: Stage) -> int | None:
+    """The smallest crop above `size` that a step gets through; None if there is none, or if trying would take long."""
+    if not stage.costs_nothing:
+        return None
+    unit = math.lcm(*(_multiple(t) for t in method.translators().values()))
+    layers = dict(method.named_modules())
+
+    def fits(n_units: int) -> bool:
+        seen = stage.try_out(n_units * unit)
+        shapes = ((layers[name], shape) for name, shapes in seen.inputs.items() for shape in shapes)
+        return seen.error is None and all(_n_values(layer, shape) != 1 for layer, shape in shapes)
+
+    low = size // unit
+    high = max(2 * low, 1)
+    while not fits(high):
+        low, high = high, 2 * high
+        if high * unit > LARGEST_CROP:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high * unit
+
+
+def _fields(
+    method: Method, layers: Mapping[str, nn.Module], seen: Rehearsal, builder: Builder | None
+) -> Iterator[Finding]:
+    """Discriminators whose scores all see the whole crop: those are players' modules that make one map of images."""
+    translating = {m for translator in method.translators().values() for m in translator.modules()}
+    learning = {m for modules in method.players().values() for m in modules}
+    told: dict[tuple[str, int], list[str]] = {}
+    for name, layer in layers.items():
+        shapes = [s for s in seen.inputs.get(name, ()) if s[2:] == (seen.size, seen.size)]
+        scores = [s for s in seen.outputs.get(name, ()) if len(s) == 4 and s[1] == 1 and s[2:].count(1) < 2]
+        if layer not in learning or not shapes or not scores or translating & {*layer.modules()}:
+            continue
+        try:
+            field = receptive_field(layer, shapes[0][1])
+        except Exception:  # it takes something else than one image
+            continue
+        if field.pixels is None or field.pixels > seen.size:
+            told.setdefault((str(field), shapes[0][1]), []).append(name)
+    for (sees, n_channels), names in told.items():
+        message = (
+            f"each score sees {sees}, more than a crop of {seen.size} px: it judges the whole image and not a patch"
+            f"{_also(names)}{_fewer_layers(builder, n_channels, seen.size)}"
+        )
+        yield Finding("warning", names[0], message)
+
+
+def _fewer_layers(builder: Builder | None, channels: int, size: int) -> str:
+    """Which `n_layers` of a discriminator would see less than the crop, where it has such an option."""
+    for b in builder.walk() if builder else ():
+        n_layers = b.options.get("n_layers")
+        if b.component.kind.name != "discriminator" or not isinstance(n_layers, int):
+            continue
+        for fewer in range(n_layers - 1, 0, -1):
+            with torch.random.fork_rng(devices=[]):
+                field = receptive_field(b.component.factory(channels, **{**b.options, "n_layers": fewer}), channels)
+            if field.pixels is not None and field.pixels <= size:
+                return f"; {b.where}.n_layers = {fewer} sees {field}"
+    return ""

@@ -1,0 +1,119 @@
+"""One step of a copy of a method, played to see what reaches each of its layers; nothing of the method changes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.measure import feature_maps
+from i2i.method import Batch, Method
+from i2i.receptive_field import NORMALIZATIONS
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the rehearsal is played with: sizes of the batch, and its extras."""
+
+    channels: tuple[int, int]
+    batch_size: int = 1
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def batch(self, size: int, n_batches: int, device: torch.device) -> Batch:
+        """Grey images of `size` px."""
+        a, b = (torch.zeros(self.batch_size * n_batches, c, size, size, device=device) for c in self.channels)
+        return Batch(a, b, {name: value.to(device) for name, value in self.extras.items()})
+
+
+@dataclass
+class Rehearsal:
+    """What was seen, by the layers' names in the method.
+
+    Args:
+        size: height and width of the images, in px.
+        inputs: shapes of the first tensor that entered a layer.
+        outputs: shapes of the largest map that left it.
+        error: what the step raised, if it did not end.
+        failed_in: the layer that raised it.
+    """
+
+    size: int
+    inputs: dict[str, set[Shape]] = field(default_factory=dict)
+    outputs: dict[str, set[Shape]] = field(default_factory=dict)
+    error: Exception | None = None
+    failed_in: str = ""
+
+
+class Stage:
+    """A place to rehearse a method: the meta device, which computes nothing, where the method can do without values.
+
+    Normalizations pass images on as they are, so that none of them ends the step.
+    """
+
+    def __init__(self, method: Method, shown: Shown) -> None:
+        self.shown = shown
+        self._originals = {"cpu": method, "meta": copy.deepcopy(method).to("meta")}
+        self._device = "meta"
+
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether the method can be played on the meta device, as far as is known."""
+        return self._device == "meta"
+
+    def play(self, size: int) -> Rehearsal:
+        """One step with images of this size."""
+        seen = self._play(size)
+        if seen.error is not None and self.costs_nothing:
+            self._device = "cpu"
+            actual = self._play(size)
+            if type(actual.error) is type(seen.error):  # it did not fail for want of values
+                self._device = "meta"
+            return actual
+        return seen
+
+    def try_out(self, size: int) -> Rehearsal:
+        """As `play`, but an error is not looked into: for trying many sizes."""
+        return self._play(size)
+
+    def _play(self, size: int) -> Rehearsal:
+        device = torch.device(self._device)
+        method = copy.deepcopy(self._originals[self._device]).to(device).train()
+        seen = Rehearsal(size)
+        stack: list[str] = []
+        for name, layer in method.named_modules():
+            if isinstance(layer, NORMALIZATIONS):
+                layer.forward = _pass_on
+            if name:
+                layer.register_forward_pre_hook(partial(_enter, seen, stack, name))
+                layer.register_forward_hook(partial(_leave, seen, stack, name))
+        batch = self.shown.batch(size, method.n_batches, device)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                for _ in method.play(batch, 0):
+                    pass
+            except Exception as error:  # a plugin may raise anything, and all of it is to be told
+                seen.error, seen.failed_in = error, stack[-1] if stack else ""
+        return seen
+
+
+def _pass_on(images: Tensor, *others: Any, **named: Any) -> Tensor:
+    return images
+
+
+def _enter(seen: Rehearsal, stack: list[str], name: str, layer: nn.Module, args: tuple[Any, ...]) -> None:
+    stack.append(name)
+    for tensor in feature_maps(args)[:1]:
+        seen.inputs.setdefault(name, set()).add(tuple(tensor.shape))
+
+
+def _leave(seen: Rehearsal, stack: list[str], name: str, layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    stack.pop()
+    if maps := feature_maps(output):
+        seen.outputs.setdefault(name, set()).add(tuple(max(maps, key=lambda m: m.shape[2:].numel()).shape))
