@@ -250,7 +250,7 @@ def test_options_become_a_recipe(authors_folder, engine):
     assert recipe["method"] == {
         "name": "cyclegan", "lambda_cycle": [12.0, 10.0], "lambda_identity": 0.5, "discriminator_steps": 1,
     }  # fmt: skip
-    assert recipe["data"]["source"] == {"name": "root", "path": "./datasets/horse2zebra"}
+    assert recipe["data"]["source"] == {"name": "root", "path": str(Path("datasets/horse2zebra").absolute())}
     assert (recipe["data"]["load_size"], recipe["data"]["crop_size"], recipe["data"]["batch_size"]) == (36, 32, 2)
     assert recipe["data"]["names"] == ["horse", "zebra"]
     assert recipe["schedule"] == {"name": "linear", "n_epochs": 3, "n_epochs_decay": 4}
@@ -262,9 +262,9 @@ def test_options_become_a_recipe(authors_folder, engine):
 @pytest.mark.parametrize(
     ("change", "path", "value"),
     [
-        ({"direction": "BtoA"}, "data.source.a", "./datasets/horse2zebra/trainB"),
+        ({"direction": "BtoA"}, "data.source.a", str(Path("datasets/horse2zebra/trainB").absolute())),
         ({"direction": "BtoA"}, "data.names", ["zebra", "horse"]),
-        ({"phase": "val"}, "data.source.b", "./datasets/horse2zebra/valB"),
+        ({"phase": "val"}, "data.source.b", str(Path("datasets/horse2zebra/valB").absolute())),
         ({"gan_mode": "vanilla"}, "adversarial.name", "vanilla"),
         ({"no_flip": "True"}, "data.flip", False),
         ({"init_type": "xavier", "init_gain": "0.1"}, "generator.initialization", {"name": "xavier", "gain": 0.1}),
@@ -324,7 +324,8 @@ def test_a_folder_trains_on(authors_folder, engine, tmp_path):
     from PIL import Image
 
     from i2i import layers
-    from i2i.training import Loop, Training
+    from i2i.loop import Loop
+    from i2i.training import Training
 
     for domain in "ab":
         (tmp_path / domain).mkdir()
