@@ -240,8 +240,8 @@ def test_compare(monkeypatch: pytest.MonkeyPatch, odd: Path) -> None:
     for text in ("16 px +", "1 x 2 x 32 x 32", "8 *", "* lowest of its row", "+ statistics of InstanceNorm"):
         assert text in printed
     first, second = json.loads(run(monkeypatch, *words, "--json", plugins=(odd,)))
-    assert first["field"] == {"pixels": 16, "coupled_by": "InstanceNorm"} and second["parameters"] == 8
-    assert first["options"]["n_layers"] == 1 and second["timing"]["forward"] > 0
+    assert first["receptive_field"] == {"pixels": 16, "coupled_by": "InstanceNorm"} and second["parameters"] == 8
+    assert first["options"]["n_layers"] == 1 and second["forward_ms"] > 0 and second["memory_bytes"] > 0
 
 
 def test_sizes_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from i2i.cli.app import AsJson, Plugins, app, console, start_engine
@@ -51,7 +51,7 @@ def list_components(
         console.print(f"[bold]{k.plural.replace('_', ' ')}[/]")
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, min_width=width)
-        table.add_column(ratio=1)
+        table.add_column(ratio=1, overflow="fold")
         table.add_column(no_wrap=True, justify="right", style="dim")
         for c in components:
             table.add_row(registry.name_of(c), Text(c.summary), c.plugin)
@@ -86,13 +86,13 @@ def _print_page(found: Page) -> None:
         console.print(Text(paragraph))
     if found.options:
         console.print()
-        table = Table("option", "type", "default", "", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table = _table("option", "type", "default", "")
         for option in found.options:
             table.add_row(*map(escape, (option.name, option.type, option.default, option.about)))
         console.print(table)
     if found.slots:
         console.print()
-        table = Table("slot", "takes", "choices", "", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table = _table("slot", "takes", "choices", "")
         for slot in found.slots:
             takes = slot.kind.replace("_", " ") + ("s, one or more" if slot.repeated else "")
             if slot.needs:
@@ -145,7 +145,7 @@ def compare(
 def _print_comparison(measured: list[Measured]) -> None:
     from i2i.compare import rows
 
-    table = Table("", *(escape(m.name) for m in measured), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = _table("", *(m.name for m in measured))
     for row in rows(measured):
         cells = [
             Text(f"{cell} *", style="bold") if place in row.best else Text(cell) for place, cell in enumerate(row.cells)
@@ -154,5 +154,15 @@ def _print_comparison(measured: list[Measured]) -> None:
     console.print(table)
 
 
+def _table(*headers: str) -> Table:
+    """A table in which nothing is cut: what is too wide goes on in the next line."""
+    columns = (Column(escape(header), overflow="fold") for header in headers)
+    return Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
 def _as_json(measured: Measured) -> dict[str, Any]:
-    return {key: value for key, value in asdict(measured).items() if value is not None}
+    values = asdict(measured)
+    timing = values.pop("timing") or {"forward": None, "backward": None}
+    values |= {"receptive_field": values.pop("field"), "memory_bytes": values.pop("memory")}
+    values |= {"forward_ms": timing["forward"], "backward_ms": timing["backward"]}
+    return {key: value for key, value in values.items() if value is not None}
