@@ -1,6 +1,7 @@
 """`i2i plugins`, `i2i plugin new` and `i2i plugin check`: what they write works, and what is broken is named."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from i2i.errors import I2IError
 from i2i.registry import KINDS
 from i2i.scaffold import USES, write_plugin
 from i2i.testing.plugins import check_plugin
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 COLOUR = '''"""A discriminator that judges colour, pixel by pixel."""
 from i2i import hookimpl
@@ -84,6 +87,7 @@ def test_the_recipe_of_the_readme_is_one(tmp_path, kind):
     assert "i2i_mine" in recipe.plugins()
 
 
+@pytest.mark.slow
 def test_a_new_plugin_installs_and_passes_its_own_test(tmp_path):
     pytest.importorskip("setuptools", "77")
     pytest.importorskip("pip")
@@ -110,11 +114,10 @@ for given in ("edges", "i2i_edges", "."):
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "."]))
 """
-    environment = {"I2I_DISABLE_PLUGINS": "", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "I2I_DISABLE_PLUGINS": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False,
-        env={**__import__("os").environ, **environment},
-    )  # fmt: skip
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
 
@@ -192,3 +195,23 @@ def test_plugins_are_listed(tmp_path):
     }  # fmt: skip
     text = i2i("-p", str(path), "plugins").output
     assert "colour_list" in text and "discriminators: colour" in text
+
+
+def test_hooks_are_documented_with_their_signatures():
+    text = (DOCS / "hooks.md").read_text(encoding="utf-8")
+    sections = dict(section.split("\n", 1) for section in text.split("\n## ")[1:])
+    assert list(sections) == [kind.hook for kind in KINDS.values()]
+    for kind in KINDS.values():
+        assert f"`factory({', '.join((*kind.wired, '*', 'options'))})`" in sections[kind.hook]
+
+
+def test_the_tutorial_works(tmp_path):
+    text = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) == 10
+    path = tmp_path / "tutorial_colour.py"
+    path.write_text(code, encoding="utf-8")
+    ((component, failures),) = check_plugin(str(path), [])
+    assert component.name == "colour" and not failures
+    for kind in USES:
+        assert (kind.replace("_", " ") + ("es" if kind.endswith("s") else "s")) in text.replace("\n", " ")
