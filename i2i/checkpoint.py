@@ -16,11 +16,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from i2i.distributed import World
 from i2i.errors import I2IError, Problem
 from i2i.files import sha256, sync, write_json, write_tensors
 
 FORMAT = 1
 State = dict[str, Any]
+
+
+class WrongWorldError(I2IError):
+    """A whole checkpoint, but of another number of processes."""
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -33,49 +38,67 @@ def steps(checkpoints: Path) -> list[int]:
     return sorted(int(match[1]) for match in names if match)
 
 
-def save(checkpoints: Path, state: State, progress: Mapping[str, Any], *, keep: int) -> Path:
+def save(
+    checkpoints: Path, state: State, progress: Mapping[str, Any], *, keep: int, world: World | None = None
+) -> Path:
     """Writes a checkpoint, then removes all but the newest `keep`.
 
     A temporary folder is filled, flushed and renamed; `state.json`, written last, has the sizes and SHA-256 of the
-    others. Raises OSError, for a full disk say; what was there before still is.
+    others. Every process writes its own buffers and random state, the leading one the rest. Raises OSError, for a full
+    disk say; what was there before still is.
 
     Args:
         state: of `Trainer.state_dict()`.
         progress: JSON values that go with it.
     """
+    world = world or World()
     final = folder_of(checkpoints, state["step"])
     temporary = checkpoints / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
-        aliases: dict[str, str] = {}
-        write_tensors(temporary / "model.safetensors", _untie(state["parameters"], aliases))
-        write_tensors(temporary / "rank-0.safetensors", state["buffers"] | _rng_state())
-        optimizers = {}
-        for player, optimizer in state["optimizers"].items():
-            tensors, values = _flatten(optimizer["state"])
-            write_tensors(temporary / f"optim-{player}.safetensors", tensors)
-            optimizers[player] = {"groups": optimizer["groups"], "values": values}
-        if state["average"]:
-            write_tensors(temporary / "average.safetensors", state["average"])
-        files = {p.name: {"size": p.stat().st_size, "sha256": sha256(p)} for p in sorted(temporary.iterdir())}
-        about = {"format": FORMAT, "step": state["step"], "aliases": aliases, "optimizers": optimizers}
-        write_json(temporary / "state.json", about | {"progress": progress, "files": files})
-        sync(temporary)
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
-        sync(checkpoints)
+        with world.together():
+            if world.leads:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+        with world.together():
+            write_tensors(temporary / f"rank-{world.rank}.safetensors", state["buffers"] | _rng_state())
+        with world.together():
+            if world.leads:
+                _write_shared(temporary, state, {"progress": progress, "n_processes": world.size})
+                if final.exists():
+                    shutil.rmtree(final)
+                temporary.rename(final)
+                sync(checkpoints)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for step in steps(checkpoints)[:-keep]:
-        shutil.rmtree(folder_of(checkpoints, step), ignore_errors=True)
+    if world.leads:
+        for step in steps(checkpoints)[:-keep]:
+            shutil.rmtree(folder_of(checkpoints, step), ignore_errors=True)
     return final
 
 
-def load(checkpoint: Path) -> tuple[State, dict[str, Any]]:
-    """State (with torch's random state, `rng`) and progress of one checkpoint. Raises I2IError if it is damaged."""
+def _write_shared(folder: Path, state: State, about: Mapping[str, Any]) -> None:
+    """What all processes have in common, and last of all the manifest."""
+    aliases: dict[str, str] = {}
+    write_tensors(folder / "model.safetensors", _untie(state["parameters"], aliases))
+    optimizers = {}
+    for player, optimizer in state["optimizers"].items():
+        tensors, values = _flatten(optimizer["state"])
+        write_tensors(folder / f"optim-{player}.safetensors", tensors)
+        optimizers[player] = {"groups": optimizer["groups"], "values": values}
+    if state["average"]:
+        write_tensors(folder / "average.safetensors", state["average"])
+    files = {p.name: {"size": p.stat().st_size, "sha256": sha256(p)} for p in sorted(folder.iterdir())}
+    manifest = {"format": FORMAT, "step": state["step"], "aliases": aliases, "optimizers": optimizers, "files": files}
+    write_json(folder / "state.json", manifest | about)
+    sync(folder)
+
+
+def load(checkpoint: Path, world: World | None = None) -> tuple[State, dict[str, Any]]:
+    """State (with torch's random state, `rng`) and progress of one checkpoint. Raises I2IError if it is damaged.
+
+    For `world` it must be of as many processes; without one, buffers are those of the leading process.
+    """
     try:
         about = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
@@ -84,12 +107,21 @@ def load(checkpoint: Path) -> tuple[State, dict[str, Any]]:
             path = checkpoint / name
             if path.stat().st_size != file["size"] or sha256(path) != file["sha256"]:
                 raise I2IError(Problem(str(path), "is damaged: its checksum does not match"))
-        tensors = {name.removesuffix(".safetensors"): load_file(checkpoint / name) for name in about["files"]}
+        rank = f"rank-{world.rank if world else 0}"
+        names = [name.removesuffix(".safetensors") for name in about["files"]]
+        wanted = [name for name in names if name == rank or not name.startswith("rank-")]
+        tensors = {name: load_file(checkpoint / f"{name}.safetensors") for name in wanted}
+        n_processes = about["n_processes"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise I2IError(Problem(str(checkpoint), f"is damaged: {type(error).__name__}: {error}")) from error
+    if world and world.size != n_processes:
+        message = f"is of {n_processes} process(es), not {world.size}; to go on exactly, start as many: "
+        raise WrongWorldError(
+            Problem(str(checkpoint), f"{message}torchrun --nproc-per-node {n_processes} -m i2i train …")
+        )
     parameters = tensors["model"]
     parameters |= {alias: parameters[name] for alias, name in about["aliases"].items()}
-    buffers = tensors["rank-0"]
+    buffers = tensors[rank]
     rng = {name: buffers.pop(name) for name in list(buffers) if name.startswith("rng:")}
     state = {
         "step": about["step"],
@@ -105,12 +137,14 @@ def load(checkpoint: Path) -> tuple[State, dict[str, Any]]:
     return state, about["progress"]
 
 
-def load_latest(checkpoints: Path) -> tuple[State, dict[str, Any]]:
+def load_latest(checkpoints: Path, world: World | None = None) -> tuple[State, dict[str, Any]]:
     """The newest checkpoint that is whole; damaged ones are named in a warning. Raises I2IError if there is none."""
     damaged = []
     for step in reversed(steps(checkpoints)):
         try:
-            found = load(folder_of(checkpoints, step))
+            found = load(folder_of(checkpoints, step), world)
+        except WrongWorldError:
+            raise
         except I2IError as error:
             damaged.append(str(error))
             continue

@@ -32,8 +32,9 @@ class Loop:
     """Steps a training to its end, or until it is told to stop, and keeps its run directory."""
 
     def __init__(self, training: Training, run: Run, watchers: list[Watcher], engine: Engine, tell: Tell) -> None:
-        self.training, self.run, self.tell = training, run, tell
-        self.watchers = list(watchers)
+        self.training, self.run, self.world = training, run, training.world
+        self.watchers = list(watchers) if self.world.leads else []
+        self.tell = tell if self.world.leads else lambda text: None
         self.document = training.recipe.document()
         self.environment = training.environment(engine)
         self.seconds = 0.0
@@ -43,33 +44,37 @@ class Loop:
 
     def resume(self) -> None:
         """Goes on from the newest whole checkpoint, exactly. Raises I2IError."""
-        state, progress = checkpoint.load_latest(self.run.checkpoints)
+        with self.world.together():
+            state, progress = checkpoint.load_latest(self.run.checkpoints, self.world)
         self.training.trainer.load_state_dict(state)
         if isinstance(self.training.schedule, Observes) and progress["schedule"] is not None:
             self.training.schedule.load_state_dict(progress["schedule"])
         self.seconds = progress["seconds"]
         checkpoint.restore_rng(state["rng"])
-        checkpoint.set_aside(self.run.checkpoints, state["step"])
-        cut_back(self.run.metrics, state["step"])
+        if self.world.leads:
+            checkpoint.set_aside(self.run.checkpoints, state["step"])
+            cut_back(self.run.metrics, state["step"])
         self._saved = state["step"]
 
     def go(self) -> str:
         """Runs; returns why it stopped, empty at the end of the schedule. Raises I2IError if a loss is not finite."""
         training, trainer = self.training, self.training.trainer
         running = self._running()
-        self.run.write_about(self.document, self.environment)
+        if self.world.leads:
+            self.run.write_about(self.document, self.environment)
         self._watch("started", running)
         try:
             with _signals(self._on_signal):
-                self._loop(running)
+                stopped = self._loop(running)
             if not self._rollback:
                 self._save(final=True)
         finally:
             self._watch("finished", running)
-        assert self._stop or trainer.step == training.n_steps
-        return self._stop
+        assert stopped or trainer.step == training.n_steps
+        return stopped
 
-    def _loop(self, running: Running) -> None:
+    def _loop(self, running: Running) -> str:
+        """Steps until the end or until somebody, on any process, wants to stop; returns why."""
         trainer, options = self.training.trainer, self.training.recipe.train
         n_steps = self.training.n_steps
         since, since_step = time.monotonic(), trainer.step
@@ -79,20 +84,23 @@ class Loop:
             for watcher in self.watchers:
                 if isinstance(watcher, Ticks):
                     self._watch_one(watcher, "ticked", running, step)
-            ends = step == n_steps or bool(self._stop)
+            stop = self.world.agree(self._stop)
+            ends = step == n_steps or bool(stop)
             samples = step % options.sample_every == 0 or ends
             if step % options.log_every == 0 or samples or step % options.save_every == 0:
-                values = {name: float(value) for name, value in metrics.items()}
+                values = self.world.means({name: float(value) for name, value in metrics.items()})
                 check_finite(values, step)
                 now = time.monotonic()
                 self.seconds += now - since
                 images_per_second = (step - since_step) * running.images_per_step / max(now - since, 1e-9)
                 self._log(running, values, images_per_second, samples)
+                stop = stop or self.world.agree(self._stop)
                 since, since_step = time.monotonic(), step
             if step % options.save_every == 0 and not ends and not self._rollback:
                 self._save()
-            if self._stop:
-                return
+            if stop:
+                return stop
+        return ""
 
     def _log(self, running: Running, values: dict[str, float], images_per_second: float, samples: bool) -> None:
         trainer, data = self.training.trainer, self.training.data
@@ -108,13 +116,14 @@ class Loop:
             losses = {k.removeprefix("loss."): v for k, v in values.items() if k.startswith("loss.")}
             self.training.schedule.observe(losses)
         images: Mapping[str, Tensor] = {}
-        if samples:
+        if samples and self.world.leads:
             images = sample(trainer.translators(), data.preview(), trainer.device)
             metrics |= paired_scores(trainer.translators(), data, trainer.device)
         for wish in self._watch("logged", running, trainer.step, metrics, images):
             if isinstance(wish, (Stop, Rollback)):
                 self._stop = self._stop or wish.reason
                 self._rollback |= isinstance(wish, Rollback)
+        self._rollback = bool(self.world.agree("roll back" if self._rollback else ""))
 
     def _save(self, final: bool = False) -> None:
         """A checkpoint and the translators; a failure (a full disk) ends the run only if it was the last chance."""
@@ -127,14 +136,10 @@ class Loop:
             "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
         }
         try:
-            checkpoint.save(
-                self.run.checkpoints, trainer.state_dict(), progress, keep=self.training.recipe.train.keep_checkpoints
-            )
-            for direction, module in trainer.translators().items():
-                save_translator(
-                    self.run.weights(direction), module,
-                    recipe=self.document, direction=direction, step=step, names=self.training.data.names,  # type: ignore[arg-type]
-                )  # fmt: skip
+            keep = self.training.recipe.train.keep_checkpoints
+            checkpoint.save(self.run.checkpoints, trainer.state_dict(), progress, keep=keep, world=self.world)
+            with self.world.together():
+                self._save_translators()
         except OSError as error:
             message = f"step {step} could not be saved: {error}"
             if final:
@@ -145,10 +150,14 @@ class Loop:
             return
         self._saved = step
 
+    def _save_translators(self) -> None:
+        trainer, names = self.training.trainer, self.training.data.names
+        for direction, module in trainer.translators().items() if self.world.leads else ():
+            path = self.run.weights(direction)
+            save_translator(path, module, recipe=self.document, direction=direction, step=trainer.step, names=names)
+
     def _running(self) -> Running:
         training = self.training
-        options = training.recipe.data
-        n_images = options.batch_size * training.method.n_batches * training.recipe.train.accumulate
         return Running(
             folder=self.run.folder,
             recipe=self.document,
@@ -156,9 +165,9 @@ class Loop:
             start=training.trainer.step,
             n_steps=training.n_steps,
             steps_per_epoch=training.data.steps_per_epoch,
-            images_per_step=n_images,
+            images_per_step=training.images_per_step,
             names=training.data.names,
-            baseline=untouched_scores(training.data),
+            baseline=untouched_scores(training.data) if self.world.leads else {},
         )
 
     def _watch(self, event: str, *arguments: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import torch
 from i2i import __version__
 from i2i.data import Data, open_data
 from i2i.device import pick_device, pick_precision
+from i2i.distributed import World
 from i2i.engine import Engine
 from i2i.method import Method
 from i2i.optim import build as build_optimizers
@@ -31,25 +32,38 @@ class Training:
     schedule: Schedule
     n_steps: int
     precision: str
+    world: World
 
     @classmethod
-    def build(cls, recipe: Recipe, progress: Callable[[str, int, int], None] | None = None) -> Training:
-        """Builds method, data, optimizers and schedule. Raises I2IError. Seeds torch's generators."""
+    def build(
+        cls, recipe: Recipe, progress: Callable[[str, int, int], None] | None = None, world: World | None = None
+    ) -> Training:
+        """Builds method, data, optimizers and schedule. Raises I2IError.
+
+        Seeds torch's generators: all processes start from the same weights, then each draws on its own.
+        """
+        world = world or World()
         options = recipe.train
-        device = pick_device(options.device)
+        device = pick_device(world.device(options.device))
         precision = pick_precision(options.precision, device)
         torch.manual_seed(options.seed)
         method: Method = recipe.method(*recipe.data.both_channels)
         method.to(device)
-        data = open_data(
-            recipe.data,
-            recipe.source(),
-            paired=method.paired,
-            seed=options.seed,
-            n_batches=method.n_batches,
-            n_micro_batches=options.accumulate,
-            progress=progress,
-        )
+        world.share(method)
+        if not world.leads:
+            torch.manual_seed(options.seed + world.rank)
+        with world.leader_first():  # it prepares the images that the others then find in the cache
+            data = open_data(
+                recipe.data,
+                recipe.source(),
+                paired=method.paired,
+                seed=options.seed,
+                n_batches=method.n_batches,
+                n_micro_batches=options.accumulate,
+                rank=world.rank,
+                world_size=world.size,
+                progress=progress,
+            )
         n_steps = recipe.length.steps(data.steps_per_epoch)
         schedule: Schedule = recipe.schedule(*n_steps)
         trainer = Trainer(
@@ -63,8 +77,14 @@ class Training:
                 ExtraTerm(e.label, e.loss(), e.options.weight, e.options.between, e.options.player)
                 for e in recipe.extra_losses
             ],
+            reduce=world.average if world.size > 1 else None,
         )
-        return cls(recipe, method, data, trainer, schedule, sum(n_steps), precision)
+        return cls(recipe, method, data, trainer, schedule, sum(n_steps), precision, world)
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one domain that all processes together see in a step."""
+        return self.recipe.data.batch_size * self.method.n_batches * self.recipe.train.accumulate * self.world.size
 
     def environment(self, engine: Engine) -> dict[str, Any]:
         """What ran where, as JSON values: for `environment.json`."""
@@ -76,6 +96,7 @@ class Training:
             "platform": platform.platform(),
             "device": str(self.trainer.device),
             "device_name": _device_name(self.trainer.device),
+            "n_processes": self.world.size,
             "n_threads": torch.get_num_threads(),
             "precision": self.precision,
             "n_steps": self.n_steps,

@@ -80,7 +80,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def save_translator(
-    path: Path, module: nn.Module, *, recipe: Mapping[str, Any], direction: Direction, step: int, names: tuple[str, str]
+    path: Path, module: nn.Module, *, recipe: Mapping[str, Any], direction: str, step: int, names: tuple[str, str]
 ) -> None:
     """Writes weights that describe themselves: the resolved recipe travels in the metadata. Raises OSError."""
     about = {"i2i": __version__, "direction": direction, "step": step, "names": list(names), "recipe": recipe}

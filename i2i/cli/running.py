@@ -41,6 +41,7 @@ def train(
 ) -> None:
     """Train a recipe, or go on with a run."""
     from i2i import layers
+    from i2i.distributed import World
     from i2i.loop import Loop, warn_by
     from i2i.recipe import resolve
     from i2i.run import Run
@@ -63,13 +64,17 @@ def train(
     else:
         document = with_folders(layers.read(str(recipe), settings or []), a, b)
     found = resolve(document, engine.registry, list(engine.plugins))
+    world = World.join()
     terminal = Console(console)
-    warn_by(terminal.message)
-    with _loading() as progress:
-        training = Training.build(found, progress)
+    warn_by(terminal.message if world.leads else lambda text: None)
+    with _loading(quiet=not world.leads) as progress:
+        training = Training.build(found, progress, world)
     if not resume:
         report_findings(training)
-        run = Run.create(out, re.sub(r"[^\w.-]+", "-", layers.find(str(recipe)).stem))
+        with world.together():
+            name = re.sub(r"[^\w.-]+", "-", layers.find(str(recipe)).stem)
+            folder = str(Run.create(out, name).folder) if world.leads else ""
+        run = Run(Path(world.agree(folder)))
     loop = Loop(
         training,
         run,
@@ -85,6 +90,9 @@ def train(
                 Problem(str(resume), f"is at its end, step {n}; lengthen it: --set schedule.n_steps={2 * n}")
             )
     stopped = loop.go()
+    world.leave()
+    if not world.leads:
+        return
     folder = shlex.quote(str(run.folder))
     if stopped:
         console.print(f"{stopped} and saved at step {training.trainer.step}; go on with: i2i train --resume {folder}")
@@ -126,8 +134,8 @@ def check(
 ) -> None:
     """Validate a recipe, build it and play steps of it: every mistake in one go, then time and memory."""
     from i2i import layers
+    from i2i.estimate import estimate, lines
     from i2i.loop import warn_by
-    from i2i.preflight import estimate
     from i2i.recipe import resolve
     from i2i.training import Training
 
@@ -138,7 +146,10 @@ def check(
     with _loading() as progress:
         training = Training.build(found, progress)
     report_findings(training)
-    console.print(estimate(training))
+    batches = [b.map(lambda t: t.to(training.trainer.device)) for b in training.data.batches(0)]
+    takes = estimate(training.method, lambda: training.trainer.train_step(batches), n_steps=training.n_steps)
+    for what, much in lines(takes):
+        console.print(f"{what}: {much}")
     console.print("the recipe is sound")
 
 
@@ -208,7 +219,13 @@ def report_findings(training: Any) -> None:
     from i2i.preflight import examine
 
     data = training.data
-    found = examine(training.method, crop_size=data.size, channels=data.channels)
+    found = examine(
+        training.method,
+        crop_size=data.size,
+        channels=data.channels,
+        batch_size=training.recipe.data.batch_size,
+        builder=training.recipe.method,
+    )
     for finding in found:
         if finding.level == "warning":
             errors.print(f"[yellow]warning:[/] {finding.where}: {finding.message}", soft_wrap=True)
@@ -219,9 +236,9 @@ def report_findings(training: Any) -> None:
 class _loading:  # noqa: N801
     """A progress bar for preparing images; silent where there is nothing to wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         columns = (TextColumn("preparing images of {task.description}"), BarColumn(), MofNCompleteColumn())
-        self._bar = Progress(*columns, console=console, transient=True)
+        self._bar = Progress(*columns, console=console, transient=True, disable=quiet)
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> Any:
