@@ -174,6 +174,7 @@ def _fields(
     """Discriminators whose scores all see the whole crop: those are players' modules that make one map of images."""
     translating = {m for translator in method.translators().values() for m in translator.modules()}
     learning = {m for modules in method.players().values() for m in modules}
+    norms = _normalization_classes(builder)
     told: dict[tuple[str, int], list[str]] = {}
     for name, layer in layers.items():
         shapes = [s for s in seen.inputs.get(name, ()) if s[2:] == (seen.size, seen.size)]
@@ -181,7 +182,7 @@ def _fields(
         if layer not in learning or not shapes or not scores or translating & {*layer.modules()}:
             continue
         try:
-            field = receptive_field(layer, shapes[0][1])
+            field = receptive_field(layer, shapes[0][1], normalizations=norms)
         except Exception:  # it takes something else than one image
             continue
         if field.pixels is None or field.pixels > seen.size:
@@ -202,7 +203,16 @@ def _fewer_layers(builder: Builder | None, channels: int, size: int) -> str:
             continue
         for fewer in range(n_layers - 1, 0, -1):
             with torch.random.fork_rng(devices=[]):
-                field = receptive_field(b.component.factory(channels, **{**b.options, "n_layers": fewer}), channels)
+                smaller = b.component.factory(channels, **{**b.options, "n_layers": fewer})
+            field = receptive_field(smaller, channels, normalizations=_normalization_classes(builder))
             if field.pixels is not None and field.pixels <= size:
                 return f"; {b.where}.n_layers = {fewer} sees {field}"
     return ""
+
+
+def _normalization_classes(builder: Builder | None) -> tuple[type[nn.Module], ...]:
+    """Those that the method was built with, for receptive fields without them."""
+    factories = (
+        (b.component.factory for b in builder.walk() if b.component.kind.name == "normalization") if builder else ()
+    )
+    return tuple(f for f in factories if isinstance(f, type))

@@ -1,11 +1,13 @@
 """Checks before the first step: what they find is what a real step would run into, and they change nothing."""
 
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i import hookimpl
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem
 from i2i.estimate import Estimate, estimate, lines
@@ -244,3 +246,21 @@ def test_estimate_in_words() -> None:
         "memory": "2.5 GB",
         "time": "2 h 47 min: 40,000 steps of 0.25 s",
     }
+
+
+def test_normalizations_of_plugins_are_taken_out_of_receptive_fields() -> None:
+    class Centred(nn.Module):
+        """Subtracts each channel's mean."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images - images.mean((2, 3), keepdim=True)
+
+    plugin = ModuleType("centred")
+    plugin.register_normalizations = hookimpl(lambda: {"centred": Centred}, specname="register_normalizations")
+    builder = cyclegan(Engine([plugin], entry_points=False), norm="centred", n_layers=2)
+    method = builder(3, 3)
+    assert [f.where for f in examine(method, crop_size=64, channels=(3, 3))] == ["discriminator_a"]
+    assert examine(method, crop_size=64, channels=(3, 3), builder=builder) == []
