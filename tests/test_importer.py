@@ -354,6 +354,12 @@ def test_an_epoch_that_is_not_there(authors_folder, engine, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_settings_cannot_change_the_networks(authors_folder, engine, tmp_path):
+    with pytest.raises(I2IError, match="changes generator_ab, so that its weights no longer fit"):
+        import_run(authors_folder, tmp_path / "run", engine, settings=["generator.n_blocks=4"])
+    assert not (tmp_path / "run").exists()
+
+
 def recipe_keys(table, prefix=""):
     for key, value in table.items():
         yield f"{prefix}{key}"

@@ -82,8 +82,8 @@ def import_run(
         for name, module in modules.items():
             try:
                 getattr(method, name).load_state_dict(module.state_dict())
-            except RuntimeError as error:
-                raise I2IError(Problem("--set", f"the weights of {name} no longer fit: {error}")) from None
+            except RuntimeError:
+                raise I2IError(Problem("--set", f"changes {name}, so that its weights no longer fit")) from None
         trainer = Trainer(method, optim.build(recipe.optim, players_parameters(method)), ema=recipe.train.ema)
         run = Run.create(out.parent, out.name)
         imported = {"from": str(folder.resolve()), "epoch": epoch}
