@@ -12,12 +12,12 @@ import typer
 
 from i2i import layers
 from i2i.cli.app import app
+from i2i.component import KINDS
 from i2i.data.table import DataOptions
 from i2i.engine import Engine
 from i2i.manual import toml
 from i2i.optim import DEFAULTS
 from i2i.recipe import ExtraLossOptions, Length, TrainOptions
-from i2i.registry import KINDS
 from i2i.run import Run
 from i2i.testing import check_component
 
@@ -100,7 +100,7 @@ def test_shell_commands_are_real(page):
     for language, text in blocks(page):
         if language in ("", "bash", "sh", "console"):
             for line in re.split(r"&&|\n", text):
-                words = shlex.split(line, comments=True)
+                words = shlex.split(line.removeprefix("$ "), comments=True)
                 if words[:1] == ["i2i"] and words[1:] != ["--help"]:
                     name, rest = command_of(words[1:])
                     assert name, line
