@@ -106,13 +106,13 @@ def seconds_per_step(scale: Scale, channels: tuple[int, int], registry: Registry
             metrics = trainer.train_step([Batch(a, b)])
             float(next(iter(metrics.values())))  # waits for the device
             seconds.append(time.perf_counter() - start)
-    return float(statistics.median(seconds[1:]))
+    return statistics.median(seconds[1:])
 
 
 def _three_digits(value: float) -> float:
     """Rounded down to three significant digits, at least 0.01."""
     digits = 2 - math.floor(math.log10(max(value, 0.01)))
-    return max(0.01, math.floor(value * 10**digits) / 10**digits)
+    return max(0.01, math.floor(value * 10.0**digits) / 10.0**digits)
 
 
 def _toml(value: str | int | list[str] | list[int]) -> str:
@@ -128,9 +128,9 @@ def _text(a: Seen, b: Seen, scale: Scale, n_epochs: float, takes: float, hours: 
     notes = []
     for seen in (a, b):
         if seen.n_images < FEW:
-            notes.append(f"# {seen.name}: only {seen.n_images} images; expect it to be learnt by heart.")
+            notes.append(f"# {_toml(seen.name)}: only {seen.n_images} images; expect it to be learnt by heart.")
         if seen.short_side < scale.crop_size:
-            notes.append(f"# {seen.name}: most images are under {scale.crop_size} px and will be enlarged.")
+            notes.append(f"# {_toml(seen.name)}: most images are under {scale.crop_size} px and will be enlarged.")
     if max(a.n_images, b.n_images) > 3 * min(a.n_images, b.n_images):
         notes.append("# One folder has over three times as many images; the longer one sets the epoch.")
     if n_epochs < 200:
