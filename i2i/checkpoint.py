@@ -90,7 +90,7 @@ def _write_shared(folder: Path, state: State, about: Mapping[str, Any]) -> None:
         write_tensors(folder / "average.safetensors", state["average"])
     files = {p.name: {"size": p.stat().st_size, "sha256": sha256(p)} for p in sorted(folder.iterdir())}
     manifest = {"format": FORMAT, "step": state["step"], "aliases": aliases, "optimizers": optimizers, "files": files}
-    write_json(folder / "state.json", manifest | about)
+    write_json(folder / "state.json", {**manifest, **about})
     sync(folder)
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from i2i import layers
+from i2i.component import Kind
 from i2i.errors import I2IError, Problem, suggest
 from i2i.manual import find, toml
 from i2i.measure import Timing, feature_maps, gmacs, in_bytes, n_parameters, pass_memory, three_digits, timing
 from i2i.receptive_field import ReceptiveField, receptive_field
-from i2i.registry import Builder, Kind, Registry
+from i2i.registry import Builder, Registry
 
 NORM_SHAPE = (1, 64, 64, 64)
 """What normalizations are measured on, whatever the size: (N, C, H, W)."""

@@ -58,7 +58,7 @@ class World:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         message = torch.cat([*(g.flatten() for g in gradients), used])
         dist.all_reduce(message)
-        *sums, counts = message.split([*(p.numel() for p in parameters), len(parameters)])
+        *sums, counts = torch.split(message, [*(p.numel() for p in parameters), len(parameters)])
         for parameter, total, count in zip(parameters, sums, counts.tolist(), strict=True):
             parameter.grad = (total / self.size).view_as(parameter) if count else None
 

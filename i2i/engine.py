@@ -17,8 +17,9 @@ from typing import Any
 import pluggy
 
 from i2i import __version__, hookspecs
+from i2i.component import KINDS, Component, describe
 from i2i.errors import I2IError, Problem, suggest
-from i2i.registry import KINDS, Component, Registry, describe
+from i2i.registry import Registry
 
 GROUP = "i2i"
 
@@ -58,7 +59,7 @@ class Engine:
         for given in plugins:
             module = given if isinstance(given, ModuleType) else _load(str(given))
             name = module.__name__.rpartition(".")[2]
-            self._add(module, Plugin(name, str(given) if not isinstance(given, ModuleType) else name, "", True))
+            self._add(module, Plugin(name, _origin(given), "", True))
         self._check_hooks()
         self.registry.check()
 
@@ -131,6 +132,13 @@ def _named(what: str) -> Iterator[None]:
         raise I2IError(Problem(what, f"cannot be loaded: {type(error).__name__}: {error} ({place})")) from error
 
 
+def _origin(given: str | Path | ModuleType) -> str:
+    """What to type after -p, from any folder."""
+    if isinstance(given, ModuleType):
+        return given.__name__
+    return str(Path(given).absolute()) if Path(given).exists() else str(given)
+
+
 def _load(given: str) -> ModuleType:
     """A module from a path (`colour.py`, `./folder`) or a dotted name."""
     path = Path(given)
@@ -139,13 +147,14 @@ def _load(given: str) -> ModuleType:
     if path.suffix == ".py" or path.is_file():
         if not path.is_file():
             raise I2IError(Problem(f"-p {given}", "there is no such file"))
-        name = path.parent.name if path.name == "__init__.py" else path.stem
+        package = path.name == "__init__.py"
+        name = f"i2i_given.{path.parent.name if package else path.stem}"  # apart from installed modules of that name
         spec = importlib.util.spec_from_file_location(
-            name, path, submodule_search_locations=[str(path.parent)] if path.name == "__init__.py" else None
+            name, path, submodule_search_locations=[str(path.parent)] if package else None
         )
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(name, module)  # dataclasses and pickled workers look their module up
+        sys.modules[name] = module  # dataclasses and inspect look their module up
         with _named(f"-p {given}"):
             spec.loader.exec_module(module)
         return module

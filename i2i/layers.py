@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from i2i.component import RESERVED_TABLES
 from i2i.errors import I2IError, Problem, suggest
-from i2i.registry import RESERVED_TABLES
 
 Document = dict[str, Any]
 
@@ -21,10 +21,26 @@ def read(recipe: str | Path, settings: Sequence[str] = ()) -> Document:
     Args:
         recipe: a TOML file, the `recipe.json` of a run, or the name of a shipped recipe: `cyclegan`.
     """
-    document = _read(find(recipe), ())
+    return apply(_read(find(recipe), ()), settings)
+
+
+def apply(document: Document, settings: Sequence[str]) -> Document:
+    """The document with `settings` ("a.b=value") on top, one after the other. Raises I2IError."""
     for setting in settings:
         document = merge(document, parse_setting(setting, document))
     return document
+
+
+def with_folders(document: Document, a: Path | None, b: Path | None) -> Document:
+    """The document with its source replaced by two folders, and its names by theirs, if they are given."""
+    if a is None and b is None:
+        return document
+    if a is None or b is None:
+        raise I2IError(Problem("--a/--b", "one folder for each domain: give both"))
+    names = [folder.resolve().name for folder in (a, b)]
+    source = {"name": "folders", "a": str(a), "b": str(b)}
+    data = {**document.get("data", {}), "source": source, "names": names if names[0] != names[1] else ["a", "b"]}
+    return {**document, "data": data}
 
 
 def shipped() -> dict[str, Path]:
@@ -78,30 +94,33 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Document:
     if _name(above.get("method")) not in (None, _name(below.get("method"))):
         result = {k: v for k, v in result.items() if k in (*RESERVED_TABLES, "requires") and k != "method"}
     for key, value in above.items():
-        old = _without_other_unit(result.get(key), value) if key == "schedule" else result.get(key)
-        if isinstance(old, (Mapping, str)) and isinstance(value, (Mapping, str)) and (_name(old) or _name(value)):
-            if isinstance(old, str) and isinstance(value, str):
-                result[key] = value
-            elif _name(value) is None or _name(old) in (None, _name(value)):
-                result[key] = merge(_as_table(old), _as_table(value))
-            else:
-                result[key] = value
-        elif isinstance(old, Mapping) and isinstance(value, Mapping):
-            result[key] = merge(old, value)
+        old = result.get(key)
+        mergeable = isinstance(old, (Mapping, str)) and isinstance(value, (Mapping, str))
+        if key == "schedule" and mergeable:
+            result[key] = _merge_schedules(_as_table(old), _as_table(value))
         else:
-            result[key] = value
+            result[key] = _merge_tables(old, value) if mergeable else value
     return result
 
 
-def _without_other_unit(below: Any, above: Any) -> Any:
-    """The schedule below without its length, if the one above gives a length: in epochs or in steps, never in both."""
-    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
-        return below
-    units = [("n_epochs", "n_epochs_decay"), ("n_steps", "n_steps_decay")]
-    for unit, other in (units, reversed(units)):
-        if above.keys() & unit:
-            below = {k: v for k, v in below.items() if k not in other}
-    return below
+def _merge_tables(old: Any, value: Any) -> Any:
+    if isinstance(old, str) and isinstance(value, str):
+        return value
+    if _name(value) is None or _name(old) in (None, _name(value)):
+        return merge(_as_table(old), _as_table(value))
+    return value
+
+
+EPOCHS, STEPS = ("n_epochs", "n_epochs_decay"), ("n_steps", "n_steps_decay")
+
+
+def _merge_schedules(old: Mapping[str, Any], value: Mapping[str, Any]) -> Document:
+    """The length is the run's and outlives its component; given in steps it replaces one in epochs, and the reverse."""
+    for unit, other in ((EPOCHS, STEPS), (STEPS, EPOCHS)):
+        if value.keys() & unit:
+            old = {k: v for k, v in old.items() if k not in other}
+    length = {k: v for k, v in old.items() if k in EPOCHS + STEPS}
+    return {**length, **_merge_tables(old, value)}
 
 
 def _name(value: Any) -> Any:

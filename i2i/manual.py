@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from i2i.component import KINDS, Component, Kind
 from i2i.errors import I2IError, Problem, suggest
-from i2i.registry import KINDS, Component, Kind, Registry
+from i2i.registry import Registry
 
 _BOUNDS = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
 

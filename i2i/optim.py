@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from i2i.errors import I2IError, Problem, suggest
@@ -56,6 +56,30 @@ def build(table: Mapping[str, Any], players: Mapping[str, Mapping[str, nn.Parame
         except (ValueError, TypeError, AssertionError) as error:
             raise I2IError(Problem("optim" if player not in overrides else f"optim.{player}", str(error))) from error
     return optimizers
+
+
+def state_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """The optimizer's state by the names of its parameters: {"state": {name: …}, "groups": settings as JSON values}."""
+    names = {id(p): name for name, p in parameters.items()}
+    return {
+        "state": {names[id(p)]: dict(values) for p, values in optimizer.state.items()},
+        "groups": [{k: v for k, v in group.items() if k not in _NOT_STATE} for group in optimizer.param_groups],
+    }
+
+
+def restore(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], saved: Mapping[str, Any]) -> None:
+    """Takes up where `state_of` left off; learning rates stay as the recipe and the schedule say."""
+    for group, values in zip(optimizer.param_groups, saved["groups"], strict=True):
+        group.update({k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    for name, values in saved["state"].items():
+        parameter = parameters[name]
+        optimizer.state[parameter] = {
+            key: value.to(parameter.device if value.dim() else value.device) if isinstance(value, Tensor) else value
+            for key, value in values.items()
+        }
+
+
+_NOT_STATE = ("params", "param_names", "lr", "initial_lr")
 
 
 def _merge(common: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

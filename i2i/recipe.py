@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Lt
 
 from i2i import optim
+from i2i.component import RESERVED_TABLES, Component
 from i2i.data.table import DataOptions
 from i2i.device import Precision
 from i2i.errors import I2IError, Problem, suggest
 from i2i.options import Options, validate
-from i2i.registry import RESERVED_TABLES, Builder, Component, Registry
+from i2i.registry import Builder, Registry
 from i2i.slots import Slot
 
 PLANNED_TABLES = ("augment", "eval")

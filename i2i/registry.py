@@ -1,133 +1,16 @@
-"""Kinds, components and builders: from a factory's signature to what a recipe may say about it."""
+"""The registry: from what a recipe says to builders of the components that it names."""
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
-from torch import nn
-
+from i2i.component import KINDS, Component, Factory, SlotOption
 from i2i.errors import I2IError, Problem, suggest
-from i2i.options import Options, options_model, validate
+from i2i.options import validate
 from i2i.slots import Slot
-
-Factory = Callable[..., Any]
-
-RESERVED_TABLES = ("method", "data", "optim", "schedule", "train", "augment", "eval", "extra_loss", "watch")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of component: its name, the hook that registers it, and what the engine passes, in this order."""
-
-    name: str
-    plural: str
-    wired: tuple[str, ...] = ()
-
-    @property
-    def hook(self) -> str:
-        return f"register_{self.plural}"
-
-
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("method", "methods", ("channels_a", "channels_b")),
-        Kind("generator", "generators", ("in_channels", "out_channels")),
-        Kind("discriminator", "discriminators", ("in_channels",)),
-        Kind("network", "networks", ("in_channels", "out_channels")),
-        Kind("normalization", "normalizations", ("channels",)),
-        Kind("loss", "losses"),
-        Kind("adversarial_loss", "adversarial_losses"),
-        Kind("buffer", "buffers"),
-        Kind("initialization", "initializations"),
-        Kind("schedule", "schedules", ("n_steps", "n_steps_decay")),
-        Kind("source", "sources"),
-        Kind("watcher", "watchers"),
-    )
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SlotOption:
-    """An option that is filled by a component; `repeated` for a tuple of them."""
-
-    slot: Slot
-    default: Any
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class Component:
-    """A registered factory with its options (a pydantic model) and slots, both read from its signature."""
-
-    kind: Kind
-    name: str
-    factory: Factory
-    plugin: str
-    options: type[Options]
-    slots: Mapping[str, SlotOption]
-
-    @property
-    def summary(self) -> str:
-        return (self.factory.__doc__ or "").strip().splitlines()[0]
-
-    @property
-    def source_file(self) -> tuple[str, int]:
-        """File and line of the factory."""
-        return inspect.getsourcefile(self.factory) or "?", inspect.getsourcelines(self.factory)[1]
-
-
-def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
-    """Reads a factory's signature. Raises I2IError with everything that breaks the contract of its kind."""
-    problems: list[Problem] = []
-    where = f"{plugin}: {kind.name} {name!r}"
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-        problems.append(Problem(where, "a name has lower-case letters, digits, _ and -"))
-    if not callable(factory):
-        raise I2IError(Problem(where, f"is {factory!r}, not a class or function"))
-    if not (factory.__doc__ or "").strip():
-        problems.append(Problem(where, "needs a docstring; `i2i list` prints its first line"))
-    bare = getattr(factory, "__init__", None) is nn.Module.__init__  # takes nothing, though its signature says *args
-    parameters = [] if bare else list(inspect.signature(factory, eval_str=True).parameters.values())
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) != len(kind.wired):
-        expected = ", ".join((*kind.wired, "*"))
-        got = ", ".join(p.name for p in positional) or "none"
-        problems.append(Problem(where, f"takes ({expected}, options…), but its positional parameters are: {got}"))
-    plain: dict[str, tuple[Any, Any]] = {}
-    slots: dict[str, SlotOption] = {}
-    for p in parameters:
-        if p in positional:
-            continue
-        if p.kind is not p.KEYWORD_ONLY:
-            problems.append(Problem(where, f"{p}: options are named one by one, after a *"))
-        elif p.annotation is p.empty or p.default is p.empty:
-            problems.append(Problem(where, f"option {p.name!r} needs a type and a default"))
-        elif slot := _slot(p):
-            slots[p.name] = slot
-            if kind.name == "method" and p.name in (*RESERVED_TABLES, "extends", "requires"):
-                problems.append(Problem(where, f"slot {p.name!r} is the name of a table that every recipe has"))
-        else:
-            plain[p.name] = (p.annotation, p.default)
-    if problems:
-        raise I2IError(*problems)
-    return Component(kind, name, factory, plugin, options_model(name, plain), slots)
-
-
-def _slot(parameter: inspect.Parameter) -> SlotOption | None:
-    annotation, repeated = parameter.annotation, False
-    if get_origin(annotation) is tuple and (inner := get_args(annotation))[1:] == (...,):
-        annotation, repeated = inner[0], True
-    if get_origin(annotation) is Annotated:
-        for mark in annotation.__metadata__:
-            if isinstance(mark, Slot):
-                return SlotOption(mark, parameter.default, repeated)
-    return None
 
 
 @dataclass(frozen=True)

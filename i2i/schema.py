@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from i2i.component import Component
 from i2i.data.table import DataOptions
 from i2i.manual import page
 from i2i.recipe import ExtraLossOptions, Length, TrainOptions
-from i2i.registry import Component, Registry
+from i2i.registry import Registry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

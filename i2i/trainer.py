@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from i2i import optim
 from i2i.errors import I2IError, Problem, suggest
 from i2i.method import Batch, Method, Update
 from i2i.slots import PairLoss
@@ -169,7 +170,7 @@ class Trainer:
             "step": self.step,
             "parameters": {name: p.detach() for name, p in self.method.named_parameters(remove_duplicate=False)},
             "buffers": dict(self.method.named_buffers()),
-            "optimizers": {player: self._optimizer_state(player) for player in self.optimizers},
+            "optimizers": {p: optim.state_of(o, self.parameters[p]) for p, o in self.optimizers.items()},
             "average": {} if self.average is None else self.average.module.state_dict(),
         }
 
@@ -195,32 +196,10 @@ class Trainer:
             module, _, leaf = name.rpartition(".")
             setattr(self.method.get_submodule(module), leaf, buffer.to(self.device))
         for player, saved in state["optimizers"].items():
-            self._load_optimizer(player, saved)
+            optim.restore(self.optimizers[player], self.parameters[player], saved)
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
         self.step = state["step"]
-
-    def _optimizer_state(self, player: str) -> dict[str, Any]:
-        optimizer = self.optimizers[player]
-        names = {id(p): name for name, p in self.parameters[player].items()}
-        return {
-            "state": {names[id(p)]: dict(values) for p, values in optimizer.state.items()},
-            "groups": [{k: v for k, v in g.items() if k not in _OURS} for g in optimizer.param_groups],
-        }
-
-    def _load_optimizer(self, player: str, saved: Mapping[str, Any]) -> None:
-        optimizer = self.optimizers[player]
-        for group, values in zip(optimizer.param_groups, saved["groups"], strict=True):
-            group.update({k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-        for name, values in saved["state"].items():
-            parameter = self.parameters[player][name]
-            optimizer.state[parameter] = {
-                k: v.to(parameter.device if v.dim() else v.device) if isinstance(v, Tensor) else v
-                for k, v in values.items()
-            }
-
-
-_OURS = ("params", "param_names", "lr", "initial_lr")
 
 
 def players_parameters(method: Method) -> dict[str, dict[str, nn.Parameter]]:

@@ -14,6 +14,7 @@ from i2i.data import Data, open_data
 from i2i.device import pick_device, pick_precision
 from i2i.distributed import World
 from i2i.engine import Engine
+from i2i.errors import I2IError, Problem
 from i2i.method import Method
 from i2i.optim import build as build_optimizers
 from i2i.recipe import Recipe
@@ -64,6 +65,8 @@ class Training:
                 world_size=world.size,
                 progress=progress,
             )
+        if method.needs and (missing := method.needs - data.batches(0)[0].extras.keys()):
+            raise I2IError(Problem("data.source", f"gives no {', '.join(sorted(missing))}, which the method needs"))
         n_steps = recipe.length.steps(data.steps_per_epoch)
         schedule: Schedule = recipe.schedule(*n_steps)
         trainer = Trainer(

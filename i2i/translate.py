@@ -115,7 +115,7 @@ def build_translator(
     """A translator from a recipe and weights: the method is laid out without memory, then given the weights."""
     problems: list[Problem] = []
     check_required(recipe, list(plugins), problems)
-    method = resolve_method(recipe, registry, problems)
+    method = resolve_method(recipe, registry, problems) if not problems else None
     if problems or method is None:
         raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
     channels = channels_of(recipe)

@@ -50,7 +50,8 @@ def test_nothing_can_run_code_from_files(path):
 def test_nobody_toggles_what_the_loop_owns(path):
     text = path.read_text(encoding="utf-8")
     name = path.relative_to(ROOT).as_posix()
-    if not name.startswith(("i2i/trainer", "i2i/translate", "i2i/testing", "i2i/measure", "i2i/receptive_field")):
+    copies = ("i2i/testing", "i2i/measure", "i2i/receptive_field", "i2i/rehearsal")  # work on a copy of a network
+    if not name.startswith(("i2i/trainer", "i2i/translate", *copies)):
         assert not re.search(r"\.(train|eval)\(\)", text.replace("source.train()", "").replace(".train() ->", ""))
     assert not re.search(r"\.requires_grad = |random\.seed\(|np\.random\.(seed|rand)", text)
 

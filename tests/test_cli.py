@@ -407,7 +407,6 @@ def test_a_run_that_needs_an_absent_plugin_says_what_to_type(recipe, command):
     assert told.code == 0 or "is at its end" in told.err, told.err
 
 
-@pytest.mark.xfail(strict=True, reason="the origin of a plugin file is kept as it was typed, relative")
 def test_what_to_type_works_from_any_directory(recipe, tmp_path, monkeypatch):
     Path("shade.py").write_text(COLOUR.replace("colour", "shade"))
     document = json.loads(recipe.read_text())

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from i2i.cli import app
 from i2i.compare import Measured, builders, measure, notes, rows
+from i2i.component import KINDS, Component
 from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.manual import find, in_words, kinds_called, page, toml
 from i2i.measure import Timing, in_bytes
 from i2i.receptive_field import ReceptiveField
 from i2i.recipe import resolve
-from i2i.registry import KINDS, Component
 
 CPU = torch.device("cpu")
 PLUGINS = Path(__file__).parent.parent / "plugins"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i.component import KINDS
 from i2i.engine import Engine
 from i2i.method import Batch, Method, Update
-from i2i.registry import KINDS
 from i2i.testing import CHECKS, check, check_component
 
 PLUGINS = Path(__file__).parent.parent / "plugins"

@@ -26,7 +26,7 @@ def torchrun(folder, n, *arguments):
 
 
 def recipe(folder, batch_size, name):
-    """One step of plain SGD: Adam amplifies rounding, and so do further steps; no pool, since each process has its own."""
+    """One step of plain SGD, since Adam and further steps amplify rounding; no pool, since each process has its own."""
     optim, schedule = {"name": "momentum", "momentum": 0.0, "lr": 0.1}, {"n_steps": 1}
     document = tiny.document(folder, optim=optim, pool="none", schedule=schedule)
     document["data"] |= {"batch_size": batch_size}

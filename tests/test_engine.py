@@ -7,9 +7,9 @@ import types
 import pytest
 
 from i2i import hookimpl, hookspecs
+from i2i.component import KINDS
 from i2i.engine import Engine
 from i2i.errors import I2IError
-from i2i.registry import KINDS
 
 COLOUR = '''
 """A discriminator that judges colour, pixel by pixel."""

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from i2i.cli import app
+from i2i.component import KINDS
 from i2i.engine import Engine
 from i2i.errors import I2IError
-from i2i.registry import KINDS
 from i2i.scaffold import USES, write_plugin
 from i2i.testing.plugins import check_plugin
 

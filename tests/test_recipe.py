@@ -65,9 +65,15 @@ def test_naming_another_method_drops_the_slots_of_the_old_one():
     assert layers.merge(below, {"method": "cut"}) == {"method": "cut", "train": {"seed": 3}}
 
 
-def test_a_length_in_steps_replaces_one_in_epochs():
+def test_a_length_outlives_its_schedule_and_is_in_one_unit():
     below = {"schedule": {"name": "cosine", "n_epochs": 2, "n_epochs_decay": 2}}
     assert layers.merge(below, {"schedule": {"n_steps": 5}})["schedule"] == {"name": "cosine", "n_steps": 5}
+    longer = {"name": "step", "every": 3, "n_epochs": 2, "n_epochs_decay": 2}
+    assert layers.merge(below, {"schedule": {"name": "step", "every": 3}})["schedule"] == longer
+    assert layers.merge({"schedule": {"n_steps": 5}}, {"schedule": "cosine"})["schedule"] == {
+        "name": "cosine",
+        "n_steps": 5,
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import torch
 from annotated_types import Ge
 from torch import nn
 
+from i2i.component import KINDS, describe
 from i2i.errors import I2IError
 from i2i.reference.normalization import InstanceNorm
 from i2i.reference.resnet import ResnetGenerator
-from i2i.registry import KINDS, Registry, describe
+from i2i.registry import Registry
 from i2i.slots import Normalization, Slot
 
 

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from i2i.cli import app
+from i2i.component import KINDS
 from i2i.recipe import resolve
-from i2i.registry import KINDS
 from i2i.schema import recipe_schema
 
 jsonschema = pytest.importorskip("jsonschema")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,17 +53,34 @@ def start_engine(context: typer.Context, more: list[str] | None) -> Engine:
     return Engine([*(context.obj or []), *(more or [])])
 
 
+def check_plugins(environment: Mapping[str, Any], recipe: Mapping[str, Any], engine: Engine, command: str) -> None:
+    """Raises I2IError that says what to type if the run used plugins that are not loaded."""
+    missing = [name for name in recipe.get("requires", []) if name not in engine.plugins]
+    if not missing:
+        return
+    known = environment.get("plugins", {})
+    options = [f"-p {shlex.quote(known.get(name, {}).get('origin', name + '.py'))}" for name in missing]
+    names = ", ".join(map(repr, missing))
+    raise I2IError(f"this run needs the plugin {names}; type: i2i {' '.join(options)} {command}")
+
+
 def main() -> None:
     """Runs the command; a user's mistake is one message and exit code 2, never a traceback."""
     try:
         app()
     except I2IError as error:
-        for problem in error.problems:
+        for problem in error.problems if os.environ.get("RANK", "0") == "0" else ():  # one process speaks for all
             errors.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("interrupted")
         sys.exit(130)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate", str(error)):
+            raise
+        advice = "a smaller data.crop_size, data.batch_size or generator.base_channels needs less"
+        errors.print(f"[bold red]error:[/] the memory is full; {advice}", soft_wrap=True)
+        sys.exit(2)
     except OSError as error:
         if error.errno == errno.EPIPE:
             sys.exit(1)
@@ -68,4 +89,7 @@ def main() -> None:
         sys.exit(2)
 
 
-from i2i.cli import components, importing, plugins, running  # noqa: E402, F401
+# Commands register themselves; `i2i --help` lists them in this order.
+# isort: off
+from i2i.cli import preparing, training, translating  # noqa: E402, F401
+from i2i.cli import components, importing, plugins  # noqa: E402, F401

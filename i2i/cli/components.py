@@ -30,8 +30,8 @@ def list_components(
     plugin: Plugins = None,
 ) -> None:
     """List the components that a recipe can name, by kind."""
+    from i2i.component import KINDS
     from i2i.manual import kinds_called
-    from i2i.registry import KINDS
 
     kinds = kinds_called(kind) if kind else KINDS.values()
     registry = start_engine(context, plugin).registry

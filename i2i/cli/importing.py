@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2i.cli.app import Plugins, app, console, start_engine
-from i2i.cli.running import FolderA, FolderB, Settings
+from i2i.cli.preparing import FolderA, FolderB, Settings
 from i2i.errors import I2IError, Problem
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 
+from i2i.component import KINDS, Component, Factory, describe
 from i2i.errors import I2IError, suggest
-from i2i.registry import KINDS, Component, Factory, Registry, describe
+from i2i.registry import Registry
 from i2i.testing import games, losses, networks, runs
 
 Build = Callable[..., Any]

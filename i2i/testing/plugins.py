@@ -7,9 +7,9 @@ import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from i2i.component import Component
 from i2i.engine import GROUP, Engine
 from i2i.errors import I2IError, Problem
-from i2i.registry import Component
 from i2i.testing import Failure, check_component
 
 

@@ -1,0 +1,110 @@
+"""Commands before a training: new, check."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from i2i.cli.app import Plugins, app, console, errors, start_engine
+from i2i.errors import I2IError, Problem
+
+if TYPE_CHECKING:
+    from i2i.training import Training
+
+FolderA = Annotated[Path | None, typer.Option("--a", help="Folder of domain A, in place of the recipe's source.")]
+FolderB = Annotated[Path | None, typer.Option("--b", help="Folder of domain B.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: train.seed=1, generator=unet."),
+]
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="The TOML file to write.")],
+    a: Annotated[Path, typer.Option("--a", help="Folder of domain A.")],
+    b: Annotated[Path, typer.Option("--b", help="Folder of domain B.")],
+    hours: Annotated[float, typer.Option(min=0.01, help="How long training may take.")] = 8.0,
+    plugin: Plugins = None,
+) -> None:
+    """Look at images and hardware, time a step, and write a commented recipe that fits."""
+    from i2i.propose import look, propose
+
+    if recipe.exists():
+        raise I2IError(Problem(str(recipe), "is there already; choose another name"))
+    engine = start_engine(context, plugin)
+    seen = [look(a, "--a"), look(b, "--b")]
+    text = propose(seen[0], seen[1], hours, engine.registry, lambda line: console.print(line, soft_wrap=True))
+    recipe.write_text(text, encoding="utf-8")
+    console.print(f"wrote {recipe}; train it with: i2i train {shlex.quote(str(recipe))}", soft_wrap=True)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")],
+    a: FolderA = None,
+    b: FolderB = None,
+    settings: Settings = None,
+    plugin: Plugins = None,
+) -> None:
+    """Validate a recipe, build it and play steps of it: every mistake in one go, then time and memory."""
+    from i2i import layers
+    from i2i.estimate import estimate, lines
+    from i2i.loop import warn_by
+    from i2i.recipe import resolve
+    from i2i.training import Training
+
+    engine = start_engine(context, plugin)
+    document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+    found = resolve(document, engine.registry, list(engine.plugins))
+    warn_by(lambda text: errors.print(text, soft_wrap=True))
+    with loading() as progress:
+        training = Training.build(found, progress)
+    report_findings(training)
+    batches = [b.map(lambda t: t.to(training.trainer.device)) for b in training.data.batches(0)]
+    takes = estimate(training.method, lambda: training.trainer.train_step(batches), n_steps=training.n_steps)
+    for what, much in lines(takes):
+        console.print(f"{what}: {much}")
+    console.print("the recipe is sound")
+
+
+def report_findings(training: Training) -> None:
+    """Prints the warnings of the checks before the first step, and raises I2IError with the errors."""
+    from i2i.preflight import examine
+
+    data = training.data
+    found = examine(
+        training.method,
+        crop_size=data.size,
+        channels=data.channels,
+        batch_size=training.recipe.data.batch_size,
+        builder=training.recipe.method,
+    )
+    for finding in found:
+        if finding.level == "warning":
+            errors.print(f"[yellow]warning:[/] {finding.where}: {finding.message}", soft_wrap=True)
+    if problems := [Problem(f.where, f.message) for f in found if f.level == "error"]:
+        raise I2IError(*problems)
+
+
+@contextmanager
+def loading(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for preparing images; nothing is seen of it where there is nothing to wait for."""
+    columns = (TextColumn("preparing images of {task.description}"), BarColumn(), MofNCompleteColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+
+        yield report

@@ -1,0 +1,92 @@
+"""The command train: a recipe from its first step, or a run from its last."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2i.cli.app import Plugins, app, check_plugins, console, start_engine
+from i2i.cli.preparing import FolderA, FolderB, Settings, loading, report_findings
+from i2i.errors import I2IError, Problem
+
+RESUMABLE = r"schedule\..+|train\.(log_every|sample_every|save_every|keep_checkpoints)|data\.n_workers"
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A TOML file, or the name of a shipped recipe: cyclegan.")
+    ] = None,
+    a: FolderA = None,
+    b: FolderB = None,
+    settings: Settings = None,
+    plugin: Plugins = None,
+    out: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run, exactly; needs no recipe.")] = None,
+) -> None:
+    """Train a recipe, or go on with a run."""
+    from i2i import layers
+    from i2i.distributed import World
+    from i2i.loop import Loop, warn_by
+    from i2i.recipe import resolve
+    from i2i.run import Run
+    from i2i.training import Training
+    from i2i.watch.console import Console
+    from i2i.watch.metrics_file import MetricsFile
+    from i2i.watch.report import Report
+    from i2i.watch.samples import Samples
+
+    if (recipe is None) == (resume is None):
+        raise I2IError("train takes a recipe, or --resume and a run; `i2i train cyclegan` trains the shipped one")
+    engine = start_engine(context, plugin)
+    if resume:
+        if a or b:
+            raise I2IError(Problem("--a/--b", "a resumed run keeps its images"))
+        run = Run.open(resume)
+        _check_resumable(settings or [])
+        check_plugins(run.environment, run.recipe, engine, f"train --resume {shlex.quote(str(resume))}")
+        document = layers.read(run.folder / "recipe.json", settings or [])
+    else:
+        document = layers.apply(layers.with_folders(layers.read(str(recipe)), a, b), settings or [])
+    found = resolve(document, engine.registry, list(engine.plugins))
+    world = World.join()
+    terminal = Console(console)
+    warn_by(terminal.message if world.leads else lambda text: None)
+    with loading(quiet=not world.leads) as progress:
+        training = Training.build(found, progress, world)
+    if not resume:
+        report_findings(training)
+        with world.together():
+            name = re.sub(r"[^\w.-]+", "-", layers.find(str(recipe)).stem)
+            folder = str(Run.create(out, name).folder) if world.leads else ""
+        run = Run(Path(world.agree(folder)))
+    watchers = [Samples(), MetricsFile(), terminal, Report(), *(w() for w in found.watch)]
+    loop = Loop(training, run, watchers, engine, terminal.message)
+    if resume:
+        loop.resume()
+        if (step := training.trainer.step) >= training.n_steps:
+            message = f"is at its end, step {step}; lengthen it: --set schedule.n_steps={2 * step}"
+            raise I2IError(Problem(str(resume), message))
+    stopped = loop.go()
+    world.leave()
+    if not world.leads:
+        return
+    folder = shlex.quote(str(run.folder))
+    if stopped:
+        console.print(f"{stopped} and saved at step {training.trainer.step}; go on with: i2i train --resume {folder}")
+        raise typer.Exit(130 if "SIG" in stopped else 0)
+    console.print(
+        f"done: {run.folder}/report.html shows it; translate with: i2i translate {folder} IMAGES -o OUT", soft_wrap=True
+    )
+
+
+def _check_resumable(settings: list[str]) -> None:
+    for setting in settings:
+        if not re.match(rf"({RESUMABLE})=", setting):
+            message = "cannot change in a resumed run; schedule.*, train.…_every and data.n_workers can"
+            raise I2IError(Problem(f"--set {setting}", message))
