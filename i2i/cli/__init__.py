@@ -1,5 +1,9 @@
 """The command line. Nothing here imports torch before a command needs it: `i2i --help` answers at once."""
 
+# Commands register themselves with the application; `i2i --help` lists them in this order.
+# isort: off
+from i2i.cli import preparing, training, translating  # noqa: F401
+from i2i.cli import components, importing, plugins  # noqa: F401
 from i2i.cli.app import app, main
 
 __all__ = ["app", "main"]

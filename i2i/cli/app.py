@@ -87,9 +87,3 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         errors.print(f"[bold red]error:[/] {escape(where + (error.strerror or str(error)))}", soft_wrap=True)
         sys.exit(2)
-
-
-# Commands register themselves; `i2i --help` lists them in this order.
-# isort: off
-from i2i.cli import preparing, training, translating  # noqa: E402, F401
-from i2i.cli import components, importing, plugins  # noqa: E402, F401
