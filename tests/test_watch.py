@@ -205,7 +205,7 @@ def test_tests_stand_beside_the_untouched_input(tmp_path):
     watcher.logged(running(tmp_path), 50, {**METRICS, **TESTS, "test.kid_ab": 0.1234}, {})
     # -5.8 % = 0.0570 / 0.0605 - 1
     assert out.getvalue().splitlines()[-1] == (
-        "test flat → 3d: L1 0.0570 (untouched 0.0605, -5.8 %), PSNR 19.8 dB (untouched 19.3), kid 0.1234"
+        "step 50  flat → 3d  L1 0.0570 (untouched 0.0605, -5.8 %)  PSNR 19.8 dB (19.3)  kid 0.1234"
     )
 
 
@@ -267,7 +267,7 @@ def test_a_narrow_encoding_gets_ascii(tmp_path):
     watcher = Console(rich.console.Console(file=out))
     watcher.logged(running(tmp_path, names=("flat", "東京")), 50, {**METRICS, **TESTS}, {})
     out.flush()
-    assert b"test flat -> ??: L1 0.0570" in raw.getvalue()
+    assert b"step 50  flat -> ??  L1 0.0570" in raw.getvalue()
 
 
 # the report

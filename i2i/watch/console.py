@@ -73,7 +73,7 @@ class Console:
             self.message(
                 "  ".join([f"step {step}/{run.n_steps}", *self._pace(run), *(" ".join(g) for g in self._groups())])
             )
-        for line in _tests(run, metrics):
+        for line in _tests(run, step, metrics):
             self.message(line)
         self._draw(run)
 
@@ -165,8 +165,8 @@ def _summary(run: Running) -> Iterable[tuple[str, str]]:
     yield "steps", f"{run.n_steps:,} ({run.n_steps / run.steps_per_epoch:.1f} epochs)"
 
 
-def _tests(run: Running, metrics: Mapping[str, float]) -> Iterable[str]:
-    """One line for each direction: `test flat → 3d: L1 0.0570 (untouched 0.0605, -5.8 %), PSNR 19.8 dB (…)`."""
+def _tests(run: Running, step: int, metrics: Mapping[str, float]) -> Iterable[str]:
+    """One line for each direction: `step 500  flat → 3d  L1 0.0570 (untouched 0.0605, -5.8 %)  PSNR 19.8 dB (19.3)`."""
     lines: dict[str, list[str]] = {}
     for name, value in metrics.items():
         if not name.startswith("test."):
@@ -175,8 +175,9 @@ def _tests(run: Running, metrics: Mapping[str, float]) -> Iterable[str]:
         kind, text = measure(base), ""
         if name in run.baseline:
             untouched = run.baseline[name]
-            change = f", {100 * (value / untouched - 1):+.1f} %" if kind.relative and untouched else ""
-            text = f" (untouched {kind.value(untouched)}{change})"
+            text = f" ({kind.value(untouched)})"
+            if kind.relative and untouched:
+                text = f" (untouched {kind.value(untouched)}, {100 * (value / untouched - 1):+.1f} %)"
         lines.setdefault(part, []).append(f"{kind.title} {kind.value(value)}{kind.unit}{text}")
     for part, texts in lines.items():
-        yield f"test {where(part, run.names)}".strip() + ": " + ", ".join(texts)
+        yield "  ".join([f"step {step:,}", where(part, run.names) or "test", *texts])
