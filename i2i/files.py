@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -41,8 +44,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
         try:
             save_file(whole, temporary, metadata=dict(metadata) if metadata else None)  # {} breaks an empty file
-        except Exception as error:  # the library wraps the system's error in one of its own
-            raise OSError(None, f"could not be written: {error}", str(path)) from error
+        except SafetensorError as error:  # it wraps the system's error: "… (os error 28)"
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code) if number else str(error), str(path)) from error
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

@@ -13,6 +13,7 @@ import torch
 
 from i2i import checkpoint
 from i2i.errors import I2IError
+from i2i.files import write_tensors
 from i2i.run import Run
 from i2i.watch import Rollback, Stop
 from i2i.watch.metrics_file import MetricsFile
@@ -175,6 +176,11 @@ def test_a_full_disk_is_told_and_training_goes_on(engine, tmp_path, monkeypatch)
     assert loop.go() == ""
     assert len(told) == 1 and "step 1 could not be saved" in told[0] and "No space left" in told[0]
     assert checkpoint.steps(run.checkpoints) == [3, 4]
+
+
+def test_the_systems_error_is_told_as_it_is(tmp_path):
+    with pytest.raises(OSError, match="directory"):
+        write_tensors(tmp_path / "missing" / "x.safetensors", {"x": torch.zeros(1)})
 
 
 def test_a_full_disk_at_the_end_names_what_is_kept(engine, tmp_path, monkeypatch):
