@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -30,12 +30,17 @@ def pick_device(name: str, where: str = "train.device") -> torch.device:
     return device
 
 
+def cpu_capabilities() -> dict[str, Any]:
+    """What torch knows of this CPU, by name; nothing if this version of torch does not tell."""
+    return dict(getattr(torch.cpu, "get_capabilities", dict)())
+
+
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies bf16 natively: CUDA from compute capability 8, CPUs with AMX or AVX512-BF16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        can = torch.cpu.get_capabilities()
+        can = cpu_capabilities()
         return bool(can.get("amx_bf16") or can.get("avx512_bf16") or can.get("bf16"))
     return False
 

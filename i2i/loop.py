@@ -86,7 +86,7 @@ class Loop:
                     self._watch_one(watcher, "ticked", running, step)
             stop = self.world.agree(self._stop)
             ends = step == n_steps or bool(stop)
-            samples = step % options.sample_every == 0 or ends
+            samples = step % options.sample_every == 0 or step == options.log_every or ends  # the first ones soon
             if step % options.log_every == 0 or samples or step % options.save_every == 0:
                 values = self.world.means({name: float(value) for name, value in metrics.items()})
                 check_finite(values, step)

@@ -11,7 +11,7 @@ import torch
 
 from i2i import __version__
 from i2i.data import Data, open_data
-from i2i.device import pick_device, pick_precision
+from i2i.device import cpu_capabilities, pick_device, pick_precision
 from i2i.distributed import World
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem
@@ -122,5 +122,5 @@ class Training:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    capabilities = cpu_capabilities() if device.type == "cpu" else {}
     return str(capabilities.get("cpu_name") or platform.processor() or platform.machine() or device.type)

@@ -60,7 +60,7 @@ class Watcher(Protocol):
     def logged(
         self, run: Running, step: int, metrics: Mapping[str, float], images: Mapping[str, Tensor]
     ) -> Stop | Rollback | None:
-        """After `step` steps, every `log_every` of them and whenever there are samples.
+        """After `step` steps, every `log_every` of them and whenever there are samples: at the first log and later on.
 
         Args:
             metrics: `epoch`, `seconds` (of training, over all processes), `images_per_second`, and by prefix
