@@ -101,7 +101,7 @@ def test_a_run_holds_everything(run):
         "ab.safetensors", "ba.safetensors",
     }  # fmt: skip
     assert n_lines(run / "metrics.jsonl") == 4
-    assert [p.name for p in (run / "samples").iterdir()] == ["00000004.png"]
+    assert sorted(p.name for p in (run / "samples").iterdir()) == ["00000001.png", "00000004.png"]
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000004"]
     assert json.loads((run / "environment.json").read_text())["torch"] == torch.__version__
 
