@@ -5,7 +5,8 @@
 Both start from the same weights, see the same images, and must agree on the losses of their first step. The ratio is
 i2i's median over the textbook's; in float32 it must not pass 1.02. The textbook stays in float32 and in one piece: with
 `--precision bf16` the ratio says what i2i gains. `--only i2i` and `--only textbook` time one alone and tell the peak
-memory of the process. Writes all times to a JSON file.
+memory of the process. On a machine that others use as well, `--cpu-time` counts the seconds of one thread's processor
+instead of the clock's. Writes all times to a JSON file.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from i2i.reference.patchgan import PatchGAN
 from i2i.reference.resnet import ResnetGenerator
 from i2i.trainer import Trainer, players_parameters
 
+Clock = Callable[[], float]
 Step = Callable[[], dict[str, float]]
 
 
@@ -56,7 +58,7 @@ def players(size: int, blocks: int, width: int, batch_size: int, precision: str)
     return {"textbook": lambda: textbook.step(a, b), "i2i": step}
 
 
-def measure(steps: dict[str, Step], n: int, tolerance: float) -> dict[str, list[float]]:
+def measure(steps: dict[str, Step], n: int, tolerance: float, clock: Clock) -> dict[str, list[float]]:
     """Seconds of n steps of each, in turn; the first step of each warms up and shows that both play the same game."""
     losses = {name: step() for name, step in steps.items()}
     for name, value in losses.get("textbook", {}).items():
@@ -65,9 +67,9 @@ def measure(steps: dict[str, Step], n: int, tolerance: float) -> dict[str, list[
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(n):
         for name in steps if round_ % 2 else reversed(steps):  # neither always runs after the other
-            start = time.perf_counter()
+            start = clock()
             steps[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
@@ -80,17 +82,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=21, help="timed steps of each, at least 5")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of i2i")
     parser.add_argument("--only", choices=["i2i", "textbook"], help="time one alone, with its peak memory")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, and its processor time")
     parser.add_argument("--out", type=Path, default=Path("step.json"))
     args = parser.parse_args()
     n = len(args.size)
     blocks, width = (values * n if len(values) == 1 else values for values in (args.blocks, args.width))
     if not len(blocks) == len(width) == n or args.steps < 5:
         parser.error("--blocks and --width: one number, or one for each size; --steps: at least 5")
+    if args.cpu_time:
+        torch.set_num_threads(1)
     machine = {
         "date": time.strftime("%Y-%m-%d"),
         "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
         "n_cores": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
+        "clock": "processor time" if args.cpu_time else "wall",
         "torch": torch.__version__,
         "platform": platform.platform(),
     }
@@ -102,11 +108,14 @@ def main() -> None:
         steps = players(size, n_blocks, channels, args.batch, args.precision)
         if args.only:
             steps = {args.only: steps[args.only]}
-        seconds = measure(steps, args.steps, 1e-3 if args.precision == "fp32" else 0.1)
+        tolerance = 1e-3 if args.precision == "fp32" else 0.1
+        seconds = measure(steps, args.steps, tolerance, time.process_time if args.cpu_time else time.perf_counter)
         row = {"size": size, "blocks": n_blocks, "width": channels, "batch": args.batch, "precision": args.precision}
         cells = [*map(str, (size, n_blocks, channels, args.precision))]
         cells += [f"{statistics.median(seconds[name]):.4f}" if name in seconds else "" for name in ("textbook", "i2i")]
-        if not args.only:
+        if args.only:
+            cells += ["", ""]
+        else:
             for what, of in (("ratio", statistics.median), ("ratio_of_fastest", min)):
                 row[what] = of(seconds["i2i"]) / of(seconds["textbook"])
                 cells.append(f"{row[what]:.3f}")
