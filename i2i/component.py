@@ -11,12 +11,11 @@ from typing import Annotated, Any, get_args, get_origin
 from torch import nn
 
 from i2i.errors import I2IError, Problem
+from i2i.layers import RESERVED_TABLES
 from i2i.options import Options, options_model
 from i2i.slots import Slot
 
 Factory = Callable[..., Any]
-
-RESERVED_TABLES = ("method", "data", "optim", "schedule", "train", "augment", "eval", "extra_loss", "watch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from i2i.component import RESERVED_TABLES
 from i2i.errors import I2IError, Problem, suggest
 
 Document = dict[str, Any]
+
+RESERVED_TABLES = ("method", "data", "optim", "schedule", "train", "augment", "eval", "extra_loss", "watch")
+"""What every recipe may have beside the slots of its method."""
 
 
 def read(recipe: str | Path, settings: Sequence[str] = ()) -> Document:

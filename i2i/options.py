@@ -64,7 +64,8 @@ def validate(
                 reasons.setdefault(path, []).append(f"{_lower(e['msg'])}, not {json.dumps(value, default=str)}")
         for path, texts in reasons.items():
             *others, last = texts
-            message = " or ".join([*(text.rsplit(", not ", 1)[0] for text in others), last])
+            first = [text.rsplit(", not ", 1)[0] for text in others]
+            message = " or ".join([*first, last]).replace(" or should be ", " or ")
             problems.append(Problem(f"{where}.{path}" if where else path, message))
         return None
 
@@ -84,7 +85,7 @@ def _locate(table: Any, loc: tuple[int | str, ...]) -> tuple[str, Any]:
 
 
 def _lower(message: str) -> str:
-    message = message.replace("Input should be", "should be")
+    message = message.replace("Input should be", "should be").replace("a valid array", "a list")
     return message[:1].lower() + message[1:]
 
 

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Lt
 
 from i2i import optim
-from i2i.component import RESERVED_TABLES, Component
+from i2i.component import Component
 from i2i.data.table import DataOptions
 from i2i.device import Precision
 from i2i.errors import I2IError, Problem, suggest
+from i2i.layers import RESERVED_TABLES
 from i2i.options import Options, validate
 from i2i.registry import Builder, Registry
 from i2i.slots import Slot

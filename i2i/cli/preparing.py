@@ -42,7 +42,11 @@ def new(
     engine = start_engine(context, plugin)
     seen = [look(a, "--a"), look(b, "--b")]
     text = propose(seen[0], seen[1], hours, engine.registry, lambda line: console.print(line, soft_wrap=True))
-    recipe.write_text(text, encoding="utf-8")
+    try:
+        recipe.write_text(text, encoding="utf-8")
+    except UnicodeEncodeError:
+        recipe.unlink()
+        raise I2IError("a folder's name is not valid UTF-8, which a recipe cannot say; rename it") from None
     console.print(f"wrote {recipe}; train it with: i2i train {shlex.quote(str(recipe))}", soft_wrap=True)
 
 
@@ -57,13 +61,15 @@ def check(
 ) -> None:
     """Validate a recipe, build it and play steps of it: every mistake in one go, then time and memory."""
     from i2i import layers
+
+    document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+
     from i2i.estimate import estimate, lines
     from i2i.loop import warn_by
     from i2i.recipe import resolve
     from i2i.training import Training
 
     engine = start_engine(context, plugin)
-    document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
     found = resolve(document, engine.registry, list(engine.plugins))
     warn_by(lambda text: errors.print(text, soft_wrap=True))
     with loading() as progress:

@@ -31,6 +31,16 @@ def train(
 ) -> None:
     """Train a recipe, or go on with a run."""
     from i2i import layers
+
+    if (recipe is None) == (resume is None):
+        raise I2IError("train takes a recipe, or --resume and a run; `i2i train cyclegan` trains the shipped one")
+    if resume and (a or b):
+        raise I2IError(Problem("--a/--b", "a resumed run keeps its images"))
+    if recipe:
+        document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+    else:
+        _check_resumable(settings or [])
+
     from i2i.distributed import World
     from i2i.loop import Loop, warn_by
     from i2i.recipe import resolve
@@ -41,18 +51,11 @@ def train(
     from i2i.watch.report import Report
     from i2i.watch.samples import Samples
 
-    if (recipe is None) == (resume is None):
-        raise I2IError("train takes a recipe, or --resume and a run; `i2i train cyclegan` trains the shipped one")
     engine = start_engine(context, plugin)
     if resume:
-        if a or b:
-            raise I2IError(Problem("--a/--b", "a resumed run keeps its images"))
         run = Run.open(resume)
-        _check_resumable(settings or [])
         check_plugins(run.environment, run.recipe, engine, f"train --resume {shlex.quote(str(resume))}")
         document = layers.read(run.folder / "recipe.json", settings or [])
-    else:
-        document = layers.apply(layers.with_folders(layers.read(str(recipe)), a, b), settings or [])
     found = resolve(document, engine.registry, list(engine.plugins))
     world = World.join()
     terminal = Console(console)
