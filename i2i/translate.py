@@ -32,11 +32,13 @@ class Translator:
         module: from (N, n_in, H, W) to (N, n_out, H, W), in [-1, 1].
         names: of the domain it takes and of the one it gives.
         channels: n_in and n_out.
+        direction: from domain a to domain b, or back.
     """
 
     module: nn.Module
     names: tuple[str, str]
     channels: tuple[int, int]
+    direction: Direction = "ab"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -133,6 +135,7 @@ def build_translator(
         module.eval().requires_grad_(False),
         (names[0], names[1]) if forward else (names[1], names[0]),
         channels if forward else (channels[1], channels[0]),
+        direction,
     )
 
 
@@ -152,7 +155,8 @@ def find_translator(
         translator = load_translator(source, registry, plugins)
         if at != "latest":
             raise I2IError(Problem("--checkpoint", "goes with a run, not with a weights file"))
-        if to not in (None, translator.names[1]) and not (to in ("a", "b") and to != "ab"[translator.names[1] == to]):
+        there = translator.names if translator.direction == "ab" else translator.names[::-1]
+        if to is not None and _direction(to, there) != translator.direction:
             raise I2IError(Problem("--to", f"{source.name} translates to {translator.names[1]!r}, not to {to!r}"))
         return translator
     run = Run.open(source)

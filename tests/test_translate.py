@@ -73,6 +73,21 @@ def test_weights_alone_are_enough(trained, engine, to):
     assert translator.names == (("a", "b") if to == "b" else ("b", "a"))
 
 
+@pytest.mark.parametrize(("direction", "right", "wrong"), [("ab", "b zebra", "a horse"), ("ba", "a horse", "b zebra")])
+def test_a_weights_file_knows_its_direction(trained, engine, tmp_path, direction, right, wrong):
+    loop, run = trained
+    path = tmp_path / "x.safetensors"
+    module = loop.training.trainer.translators()[direction]
+    save_translator(path, module, recipe=run.recipe, direction=direction, step=0, names=("horse", "zebra"))
+    for to in right.split():
+        find_translator(path, engine.registry, engine.plugins, to=to)
+    for to in wrong.split():
+        with pytest.raises(I2IError, match=f"translates to {right.split()[1]!r}, not to {to!r}"):
+            find_translator(path, engine.registry, engine.plugins, to=to)
+    with pytest.raises(I2IError, match="no domain 'dog'; there is: horse, zebra"):
+        find_translator(path, engine.registry, engine.plugins, to="dog")
+
+
 def test_a_checkpoint_of_a_run(trained, engine):
     loop, run = trained
     latest = find_translator(run.folder, engine.registry, engine.plugins, at="4")
