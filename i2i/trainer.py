@@ -112,6 +112,8 @@ class Trainer:
                     for player in players:
                         self.optimizers[player].zero_grad()
                 extra = {t.name: t.weight * t.loss(*(update.images[n] for n in t.between)) for t in terms}
+            for name in extra.keys() & update.losses.keys():
+                raise I2IError(Problem(f"extra_loss {name!r}", "the method has a loss of that name; give it a label"))
             losses = {**update.losses, **extra}
             movers = [p for player in players for p in self.parameters[player].values()]
             total_loss = torch.stack([*losses.values()]).sum() / len(games)

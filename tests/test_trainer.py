@@ -106,6 +106,11 @@ def test_an_extra_term_that_never_plays_is_an_error(between, who, message):
         trainer(terms=[ExtraTerm("pull", L1(), 1.0, between, who)]).train_step([batch()])
 
 
+def test_an_extra_term_takes_no_loss_of_the_methods_away():
+    with pytest.raises(I2IError, match="extra_loss 'up': the method has a loss of that name; give it a label"):
+        trainer(terms=[ExtraTerm("up", L1(), 1.0, ("shared", "b"), "x")]).train_step([batch()])
+
+
 @pytest.mark.parametrize("loss", [lambda m, b: m.y(b.a).sum(), lambda m, b: b.a.sum()])
 def test_a_mover_without_gradient_is_an_error(loss):
     class Still(Duel):
