@@ -273,6 +273,22 @@ def test_a_run_that_is_not_whole_says_what_it_lacks(run, tmp_path, monkeypatch, 
     assert message in mistake(*command.split())
 
 
+@pytest.mark.parametrize("odd", ["out [final]", "x[/y]"])
+def test_brackets_in_paths_and_names_are_no_markup(recipe, odd):
+    data = json.loads(recipe.read_text())["data"] | {"names": [f"{odd} a", "[/b]"]}
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"data": data}))
+    told = i2i("train", recipe, "--out", odd)
+    assert told.code == 0, told.err
+    folder = shlex.quote(str(Path(odd, "tiny")))
+    assert f"i2i translate {folder} IMAGES" in told.out
+    told = i2i("translate", Path(odd, "tiny"), "a", "-o", f"{odd}/images")
+    assert f"{odd} a to [/b], in {odd}/images" in told.out
+    told = i2i("check", recipe)
+    assert told.code == 0, told.err
+    told = i2i("plugin", "new", "dark", "--kind", "loss", "--out", odd)
+    assert f"{Path(odd, 'i2i-dark')} is ready" in told.out, told.err
+
+
 # check and new
 
 

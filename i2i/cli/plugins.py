@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def plugins(context: typer.Context, as_json: AsJson = False, plugin: Plugins = N
         table.add_column(heading, overflow="fold")
     for p in engine.plugins.values():
         text = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in offers[p.name].items())
-        table.add_row(p.name, p.version, escape(p.origin), text or "nothing")
+        table.add_row(*map(escape, (p.name, p.version, p.origin, text or "nothing")))
     console.print(table)
 
 
@@ -50,7 +51,9 @@ def new_plugin(
 
     folder = write_plugin(name, kind, out)
     console.print(
-        f"{folder} is ready; README.md says how to go on\ncheck it: i2i plugin check {folder}", soft_wrap=True
+        f"{folder} is ready; README.md says how to go on\ncheck it: i2i plugin check {shlex.quote(str(folder))}",
+        soft_wrap=True,
+        markup=False,
     )
 
 
@@ -65,13 +68,12 @@ def check_plugin(
 
     results = testing.check_plugin(given, [*(context.obj or []), *(plugin or [])])
     for component, failures in results:
-        title = f"{component.kind.name.replace('_', ' ')} {component.name}"
+        title = escape(f"{component.kind.name.replace('_', ' ')} {component.name}")
         if not failures:
-            console.print(f"[green]ok[/]      {title}")
+            console.print(f"[green]ok[/]      {title}", soft_wrap=True)
         for failure in failures:
-            console.print(
-                f"[red]failed[/]  {title}: {escape(failure.message)}\n        {failure.place}", soft_wrap=True
-            )
+            where = escape(f"{failure.message}\n        {failure.place}")
+            console.print(f"[red]failed[/]  {title}: {where}", soft_wrap=True)
     if any(failures for _, failures in results):
         raise typer.Exit(2)
 

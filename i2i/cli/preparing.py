@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from i2i.cli.app import Plugins, app, console, errors, start_engine
@@ -41,13 +42,17 @@ def new(
         raise I2IError(Problem(str(recipe), "is there already; choose another name"))
     engine = start_engine(context, plugin)
     seen = [look(a, "--a"), look(b, "--b")]
-    text = propose(seen[0], seen[1], hours, engine.registry, lambda line: console.print(line, soft_wrap=True))
+    text = propose(seen[0], seen[1], hours, engine.registry, _say)
     try:
         recipe.write_text(text, encoding="utf-8")
     except UnicodeEncodeError:
         recipe.unlink()
         raise I2IError("a folder's name is not valid UTF-8, which a recipe cannot say; rename it") from None
-    console.print(f"wrote {recipe}; train it with: i2i train {shlex.quote(str(recipe))}", soft_wrap=True)
+    _say(f"wrote {recipe}; train it with: i2i train {shlex.quote(str(recipe))}")
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -71,15 +76,15 @@ def check(
 
     engine = start_engine(context, plugin)
     found = resolve(document, engine.registry, list(engine.plugins))
-    warn_by(lambda text: errors.print(text, soft_wrap=True))
+    warn_by(lambda text: errors.print(text, soft_wrap=True, markup=False))
     with loading() as progress:
         training = Training.build(found, progress)
     report_findings(training)
     batches = [b.map(lambda t: t.to(training.trainer.device)) for b in training.data.batches(0)]
     takes = estimate(training.method, lambda: training.trainer.train_step(batches), n_steps=training.n_steps)
     for what, much in lines(takes):
-        console.print(f"{what}: {much}")
-    console.print("the recipe is sound")
+        _say(f"{what}: {much}")
+    _say("the recipe is sound")
 
 
 def report_findings(training: Training) -> None:
@@ -96,7 +101,7 @@ def report_findings(training: Training) -> None:
     )
     for finding in found:
         if finding.level == "warning":
-            errors.print(f"[yellow]warning:[/] {finding.where}: {finding.message}", soft_wrap=True)
+            errors.print(f"[yellow]warning:[/] {escape(f'{finding.where}: {finding.message}')}", soft_wrap=True)
     if problems := [Problem(f.where, f.message) for f in found if f.level == "error"]:
         raise I2IError(*problems)
 
@@ -104,7 +109,7 @@ def report_findings(training: Training) -> None:
 @contextmanager
 def loading(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for preparing images; nothing is seen of it where there is nothing to wait for."""
-    columns = (TextColumn("preparing images of {task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("preparing images of {task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
 

@@ -81,10 +81,13 @@ def train(
         return
     folder = shlex.quote(str(run.folder))
     if stopped:
-        console.print(f"{stopped} and saved at step {training.trainer.step}; go on with: i2i train --resume {folder}")
+        hint = f"go on with: i2i train --resume {folder}"
+        console.print(f"{stopped} and saved at step {training.trainer.step}; {hint}", soft_wrap=True, markup=False)
         raise typer.Exit(130 if "SIG" in stopped else 0)
     console.print(
-        f"done: {run.folder}/report.html shows it; translate with: i2i translate {folder} IMAGES -o OUT", soft_wrap=True
+        f"done: {run.folder}/report.html shows it; translate with: i2i translate {folder} IMAGES -o OUT",
+        soft_wrap=True,
+        markup=False,
     )
 
 

@@ -48,6 +48,6 @@ def translate(
             advance=lambda: bar.advance(task),
         )
     there = f"{translator.names[0]} to {translator.names[1]}"
-    console.print(f"{done} of {len(files)} images translated, {there}, in {out}", soft_wrap=True)
+    console.print(f"{done} of {len(files)} images translated, {there}, in {out}", soft_wrap=True, markup=False)
     if problems:
         raise I2IError(*problems)
