@@ -48,7 +48,7 @@ def save(
     disk say; what was there before still is.
 
     Args:
-        state: of `Trainer.state_dict()`.
+        state: of `Trainer.state_dict()`, and `rng` of `rng_state`.
         progress: JSON values that go with it.
     """
     world = world or World()
@@ -60,7 +60,7 @@ def save(
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
         with world.together():
-            write_tensors(temporary / f"rank-{world.rank}.safetensors", state["buffers"] | _rng_state())
+            write_tensors(temporary / f"rank-{world.rank}.safetensors", state["buffers"] | state["rng"])
         with world.together():
             if world.leads:
                 _write_shared(temporary, state, {"progress": progress, "n_processes": world.size})
@@ -167,22 +167,23 @@ def set_aside(checkpoints: Path, after: int) -> None:
                 folder.rename(aside)
 
 
-def restore_rng(rng: Mapping[str, Tensor]) -> None:
-    """Sets torch's generators as they were saved."""
-    torch.set_rng_state(rng["rng:cpu"])
-    if "rng:cuda" in rng and torch.cuda.is_available():
-        torch.cuda.set_rng_state(rng["rng:cuda"])
-    if "rng:mps" in rng and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(rng["rng:mps"])
-
-
-def _rng_state() -> dict[str, Tensor]:
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's generators that a training on this device may draw from."""
     state = {"rng:cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        state["rng:cuda"] = torch.cuda.get_rng_state()
-    if torch.backends.mps.is_available():
+    if device.type == "cuda":
+        state["rng:cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
         state["rng:mps"] = torch.mps.get_rng_state()
     return state
+
+
+def restore_rng(rng: Mapping[str, Tensor], device: torch.device) -> None:
+    """Sets torch's generators as `rng_state` found them; one of another kind of device is left out."""
+    torch.set_rng_state(rng["rng:cpu"])
+    if device.type == "cuda" and "rng:cuda" in rng:
+        torch.cuda.set_rng_state(rng["rng:cuda"], device)
+    elif device.type == "mps" and "rng:mps" in rng:
+        torch.mps.set_rng_state(rng["rng:mps"])
 
 
 def _untie(parameters: Mapping[str, Tensor], aliases: dict[str, str]) -> dict[str, Tensor]:

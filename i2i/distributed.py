@@ -29,7 +29,8 @@ class World:
     @classmethod
     def join(cls) -> World:
         """The world that torchrun started this process into, if it did."""
-        return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+        size = int(os.environ.get("WORLD_SIZE", 1))
+        return cls(int(os.environ.get("RANK", 0)) if size > 1 else 0, size)
 
     def leave(self) -> None:
         if self.size > 1:

@@ -1,6 +1,7 @@
 """What i2i tells its users: one clear message for each mistake, all of them at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -22,6 +23,15 @@ class I2IError(Exception):
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = tuple(Problem("", p) if isinstance(p, str) else p for p in problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+@contextmanager
+def collecting(problems: list[Problem]) -> Iterator[None]:
+    """Adds what is wrong in the block to `problems` instead of raising it, so that more can be looked at first."""
+    try:
+        yield
+    except I2IError as error:
+        problems.extend(error.problems)
 
 
 def suggest(value: str, choices: Iterable[str]) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from i2i.measure import in_bytes, n_parameters, now, peak_memory
-from i2i.method import Method
+from i2i.method import Batch, Method
+from i2i.trainer import Trainer
 from i2i.watch.wording import duration
 
 
@@ -53,8 +54,7 @@ def estimate(method: Method, step: Callable[[], object], *, n_steps: int) -> Est
             step()
         step()  # the optimizers' states are there now, beside the activations
 
-    tensors = {t.untyped_storage()._cdata: t.untyped_storage() for t in (*method.parameters(), *method.buffers())}
-    held = sum(storage.nbytes() for storage in tensors.values())
+    held = _bytes_of((*method.parameters(), *method.buffers()))
     peak = peak_memory(counted, device)
     seconds = []
     for _ in range(2):
@@ -63,6 +63,24 @@ def estimate(method: Method, step: Callable[[], object], *, n_steps: int) -> Est
         seconds.append(now(device) - start)
     players = {name: n_parameters(nn.ModuleList(modules)) for name, modules in method.players().items()}
     return Estimate(players, counter.get_total_flops() / 2e9, held + peak, mean(seconds), n_steps)
+
+
+def memory_of_step(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, Tensor], int]:
+    """A training step as it is, its results, and the bytes that weights, optimizer states and activations took.
+
+    Not for the first step, which makes the optimizers' states.
+    """
+    metrics: dict[str, Tensor] = {}
+    method, optimizers = trainer.method, trainer.optimizers.values()
+    states = (value for o in optimizers for state in o.state.values() for value in state.values())
+    held = _bytes_of((*method.parameters(), *method.buffers(), *(v for v in states if isinstance(v, Tensor))))
+    peak = peak_memory(lambda: metrics.update(trainer.train_step(batches)), trainer.device)
+    return metrics, held + peak
+
+
+def _bytes_of(tensors: Iterable[Tensor]) -> int:
+    storages = {t.untyped_storage()._cdata: t.untyped_storage() for t in tensors}
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def lines(estimate: Estimate) -> list[tuple[str, str]]:

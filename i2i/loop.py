@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +16,9 @@ from torch import Tensor
 from i2i import checkpoint
 from i2i.engine import Engine
 from i2i.errors import I2IError
+from i2i.estimate import memory_of_step
 from i2i.evaluation import paired_scores, sample, untouched_scores
+from i2i.measure import in_bytes
 from i2i.run import Run
 from i2i.schedules import Observes
 from i2i.trainer import check_finite
@@ -39,26 +41,42 @@ class Loop:
         self.environment = training.environment(engine)
         self.seconds = 0.0
         self._stop = ""
-        self._saved = -1
-        self._rollback = False
+        self._saving = self._rollback = False
+        self.saved = -1
+        """The step of the newest checkpoint; -1 if there is none."""
+        self._lock = ExitStack()
 
     def resume(self) -> None:
         """Goes on from the newest whole checkpoint, exactly. Raises I2IError."""
+        self._hold()
         with self.world.together():
             state, progress = checkpoint.load_latest(self.run.checkpoints, self.world)
         self.training.trainer.load_state_dict(state)
         if isinstance(self.training.schedule, Observes) and progress["schedule"] is not None:
             self.training.schedule.load_state_dict(progress["schedule"])
         self.seconds = progress["seconds"]
-        checkpoint.restore_rng(state["rng"])
-        if self.world.leads:
-            checkpoint.set_aside(self.run.checkpoints, state["step"])
-            cut_back(self.run.metrics, state["step"])
-        self._saved = state["step"]
+        for what, now in self.training.conditions().items():
+            if now != progress["conditions"].get(what, now):
+                self.tell(f"{what} changed since the run was saved: it goes on, but not to the same bits")
+        checkpoint.restore_rng(state["rng"], self.training.trainer.device)
+        self.saved = state["step"]
+        with self.world.together():
+            if self.world.leads:
+                checkpoint.set_aside(self.run.checkpoints, state["step"])
+                cut_back(self.run.metrics, state["step"])
+            self._save_translators()  # the process may have died between the checkpoint and these
+
+    def _hold(self) -> None:
+        """Takes the run for this process, if it has not; raises I2IError if another one has it."""
+        with self.world.together():
+            if self.world.leads:
+                self._lock.close()
+                self._lock.enter_context(self.run.locked())
 
     def go(self) -> str:
         """Runs; returns why it stopped, empty at the end of the schedule. Raises I2IError if a loss is not finite."""
         training, trainer = self.training, self.training.trainer
+        self._hold()
         running = self._running()
         if self.world.leads:
             self.run.write_about(self.document, self.environment)
@@ -66,10 +84,11 @@ class Loop:
         try:
             with _signals(self._on_signal):
                 stopped = self._loop(running)
-            if not self._rollback:
-                self._save(final=True)
+                if not self._rollback:
+                    self._save(final=True)
         finally:
             self._watch("finished", running)
+            self._lock.close()
         assert stopped or trainer.step == training.n_steps
         return stopped
 
@@ -79,7 +98,12 @@ class Loop:
         n_steps = self.training.n_steps
         since, since_step = time.monotonic(), trainer.step
         for batches in self.training.data.loader(trainer.step, n_steps):
-            metrics = trainer.train_step([b.map(lambda t: t.to(trainer.device)) for b in batches])
+            batches = [b.map(lambda t: t.to(trainer.device)) for b in batches]
+            if trainer.step == running.start + 1:  # the optimizers have their states by now
+                metrics, memory = memory_of_step(trainer, batches)
+                self.tell(f"memory    {in_bytes(memory)} of weights, optimizer states and activations")
+            else:
+                metrics = trainer.train_step(batches)
             step = trainer.step
             for watcher in self.watchers:
                 if isinstance(watcher, Ticks):
@@ -128,16 +152,20 @@ class Loop:
     def _save(self, final: bool = False) -> None:
         """A checkpoint and the translators; a failure (a full disk) ends the run only if it was the last chance."""
         trainer, step = self.training.trainer, self.training.trainer.step
-        if step == self._saved:
+        if step == self.saved:
             return
+        self._saving = True
         schedule = self.training.schedule
         progress = {
             "seconds": self.seconds,
             "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
+            "conditions": self.training.conditions(),
         }
+        state = trainer.state_dict() | {"rng": checkpoint.rng_state(trainer.device)}
         try:
             keep = self.training.recipe.train.keep_checkpoints
-            checkpoint.save(self.run.checkpoints, trainer.state_dict(), progress, keep=keep, world=self.world)
+            checkpoint.save(self.run.checkpoints, state, progress, keep=keep, world=self.world)
+            self.saved = step
             with self.world.together():
                 self._save_translators()
         except OSError as error:
@@ -147,8 +175,8 @@ class Loop:
                 message += f"; the last checkpoint is of step {kept[-1]}" if kept else "; there is no checkpoint"
                 raise I2IError(message) from error
             self.tell(f"{message}; training goes on, the next try is at the next save")
-            return
-        self._saved = step
+        finally:
+            self._saving = False
 
     def _save_translators(self) -> None:
         trainer, names = self.training.trainer, self.training.data.names
@@ -183,6 +211,10 @@ class Loop:
             return None
 
     def _on_signal(self, number: int) -> None:
+        if self._saving:
+            self._stop = self._stop or f"stopped by {signal.Signals(number).name}"
+            self.tell("saving; it ends by itself")
+            return
         if self._stop:  # the second one does not wait
             raise KeyboardInterrupt
         self._stop = f"stopped by {signal.Signals(number).name}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from i2i.errors import I2IError, Problem
 from i2i.files import write_json
@@ -49,6 +52,22 @@ class Run:
             raise I2IError(Problem(str(folder), what))
         return cls(folder)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing here while the block lasts. Raises I2IError if one does already.
+
+        The system gives the lock back when the process ends, however it ends.
+        """
+        path = self.folder / ".lock"
+        with path.open("w") as file:
+            if not _lock(file):
+                raise I2IError(Problem(str(self.folder), "is being trained by another process"))
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
@@ -79,3 +98,19 @@ class Run:
         except (OSError, ValueError) as error:
             raise I2IError(Problem(str(path), f"cannot be read: {error}")) from None
         return value
+
+
+def _lock(file: TextIO) -> bool:
+    """Whether the file is now ours alone; where the file system has no locks, nobody is kept out."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Any
 import torch
 
 from i2i import __version__
-from i2i.data import Data, open_data
+from i2i.data import Data, Images, Source, open_data
 from i2i.device import cpu_capabilities, pick_device, pick_precision
 from i2i.distributed import World
 from i2i.engine import Engine
-from i2i.errors import I2IError, Problem
+from i2i.errors import I2IError, Problem, collecting, suggest
 from i2i.method import Method
 from i2i.optim import build as build_optimizers
 from i2i.recipe import Recipe
@@ -28,6 +29,7 @@ class Training:
 
     recipe: Recipe
     method: Method
+    source: Source
     data: Data
     trainer: Trainer
     schedule: Schedule
@@ -45,10 +47,18 @@ class Training:
         """
         world = world or World()
         options = recipe.train
-        device = pick_device(world.device(options.device))
-        precision = pick_precision(options.precision, device)
         torch.manual_seed(options.seed)
-        method: Method = recipe.method(*recipe.data.both_channels)
+        problems: list[Problem] = []
+        with collecting(problems):
+            device = pick_device(world.device(options.device))
+        with collecting(problems):
+            source = recipe.source()
+        with collecting(problems):
+            method: Method = recipe.method(*recipe.data.both_channels)
+            check_players(recipe, method)
+        if problems:
+            raise I2IError(*problems)
+        precision = pick_precision(options.precision, device)
         method.to(device)
         world.share(method)
         if not world.leads:
@@ -56,7 +66,7 @@ class Training:
         with world.leader_first():  # it prepares the images that the others then find in the cache
             data = open_data(
                 recipe.data,
-                recipe.source(),
+                source,
                 paired=method.paired,
                 seed=options.seed,
                 n_batches=method.n_batches,
@@ -82,12 +92,21 @@ class Training:
             ],
             reduce=world.average if world.size > 1 else None,
         )
-        return cls(recipe, method, data, trainer, schedule, sum(n_steps), precision, world)
+        return cls(recipe, method, source, data, trainer, schedule, sum(n_steps), precision, world)
 
     @property
     def images_per_step(self) -> int:
         """Images of one domain that all processes together see in a step."""
         return self.recipe.data.batch_size * self.method.n_batches * self.recipe.train.accumulate * self.world.size
+
+    def conditions(self) -> dict[str, str]:
+        """What must stay as it is for a resumed run to be the one that never stopped."""
+        return {
+            "images of a": _digest(self.source.train().a),
+            "images of b": _digest(self.source.train().b),
+            "device": self.trainer.device.type,
+            "precision": self.precision,
+        }
 
     def environment(self, engine: Engine) -> dict[str, Any]:
         """What ran where, as JSON values: for `environment.json`."""
@@ -119,8 +138,27 @@ class Training:
         }
 
 
+def check_players(recipe: Recipe, method: Method) -> None:
+    """Raises I2IError for every table of a player whom the method does not have."""
+    players = method.players()
+    named = {f"optim.{name}": name for name, value in recipe.optim.items() if isinstance(value, dict)}
+    named |= {f"extra_loss.{i}.player": e.options.player for i, e in enumerate(recipe.extra_losses)}
+    problems = [
+        Problem(where, f"there is no player {name!r}{suggest(name, players)}")
+        for where, name in named.items()
+        if name not in players
+    ]
+    if problems:
+        raise I2IError(*problems)
+
+
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     capabilities = cpu_capabilities() if device.type == "cpu" else {}
     return str(capabilities.get("cpu_name") or platform.processor() or platform.machine() or device.type)
+
+
+def _digest(images: Images) -> str:
+    """SHA-256 over the names of images, in order."""
+    return hashlib.sha256("\0".join(images.name(i) for i in range(len(images))).encode()).hexdigest()

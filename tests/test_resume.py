@@ -14,7 +14,9 @@ import torch
 from i2i import checkpoint
 from i2i.errors import I2IError
 from i2i.files import write_tensors
+from i2i.recipe import resolve
 from i2i.run import Run
+from i2i.training import Training
 from i2i.watch import Rollback, Stop
 from i2i.watch.metrics_file import MetricsFile
 
@@ -25,6 +27,20 @@ def hashes(run: Run, step: int) -> dict:
     """Checksums of all weights, optimizer states, pools and random states of a checkpoint."""
     about = json.loads((checkpoint.folder_of(run.checkpoints, step) / "state.json").read_text())
     return {name: file["sha256"] for name, file in about["files"].items()} | {"optimizers": about["optimizers"]}
+
+
+class Interrupting:
+    """Sends itself Ctrl-C where it is told to: in the middle of a save, and again."""
+
+    def __init__(self, monkeypatch, n):
+        write = checkpoint.write_tensors
+
+        def interrupted(*arguments):
+            for _ in range(n):
+                os.kill(os.getpid(), signal.SIGINT)
+            write(*arguments)
+
+        monkeypatch.setattr(checkpoint, "write_tensors", interrupted)
 
 
 class StopAt:
@@ -174,7 +190,8 @@ def test_a_full_disk_is_told_and_training_goes_on(engine, tmp_path, monkeypatch)
 
     monkeypatch.setattr(checkpoint, "write_tensors", full)
     assert loop.go() == ""
-    assert len(told) == 1 and "step 1 could not be saved" in told[0] and "No space left" in told[0]
+    (failure,) = [text for text in told if not text.startswith("memory")]
+    assert "step 1 could not be saved" in failure and "No space left" in failure
     assert checkpoint.steps(run.checkpoints) == [3, 4]
 
 
@@ -201,7 +218,7 @@ def test_a_failing_watcher_is_told_and_stops_nothing(engine, tmp_path):
     told = []
     run = Run.create(tmp_path, "run")
     assert tiny.loop(tiny.recipe(tmp_path, engine), run, engine, [Broken(1)], told.append).go() == ""
-    assert told == ["Broken failed and is switched off: RuntimeError: no network; training goes on"]
+    assert "Broken failed and is switched off: RuntimeError: no network; training goes on" in told
 
 
 def test_a_signal_saves_and_says_so(engine, tmp_path):
@@ -215,6 +232,57 @@ def test_a_signal_saves_and_says_so(engine, tmp_path):
     assert tiny.loop(tiny.recipe(tmp_path, engine), run, engine, [Interrupt(2)]).go() == "stopped by SIGINT"
     assert signal.getsignal(signal.SIGINT) is before
     assert checkpoint.steps(run.checkpoints) in ([2], [3])
+
+
+def test_ctrl_c_does_not_break_a_save(engine, tmp_path, monkeypatch):
+    run, told = Run.create(tmp_path, "run"), []
+    loop = tiny.loop(tiny.recipe(tmp_path, engine), run, engine, tell=told.append)
+    Interrupting(monkeypatch, 2)
+    loop.go()
+    assert checkpoint.steps(run.checkpoints) == [4] and "saving; it ends by itself" in told
+    checkpoint.load(checkpoint.folder_of(run.checkpoints, 4))
+
+
+def test_translators_missing_after_a_kill_are_written_again(engine, tmp_path):
+    found, run = saved(engine, tmp_path)
+    expected = run.weights("ab").read_bytes()
+    run.weights("ab").unlink()
+    again = tiny.loop(found, run, engine)
+    again.resume()
+    assert run.weights("ab").read_bytes() == expected
+
+
+def test_changed_images_are_told(engine, tmp_path):
+    found, run = saved(engine, tmp_path)
+    told = []
+    tiny.loop(found, run, engine, tell=told.append).resume()
+    assert not [text for text in told if "changed" in text]
+    tiny.write_images(tmp_path / "a", 6)
+    again = tiny.loop(found, run, engine, tell=told.append)
+    again.resume()
+    assert [text for text in told if "images of a changed" in text] and "images of b" not in "".join(told)
+
+
+def test_a_run_is_trained_by_one_process(engine, tmp_path):
+    found, run = saved(engine, tmp_path)
+    with run.locked(), pytest.raises(I2IError, match="is being trained by another process"):
+        tiny.loop(found, run, engine).resume()
+    tiny.loop(found, run, engine).resume()
+
+
+def test_the_memory_of_a_step_is_told(engine, tmp_path):
+    told = []
+    tiny.loop(tiny.recipe(tmp_path, engine), Run.create(tmp_path, "run"), engine, tell=told.append).go()
+    assert any(text.startswith("memory") and "B of weights" in text for text in told)
+
+
+def test_mistakes_of_device_source_and_method_are_told_together(engine, tmp_path):
+    recipe = tiny.document(tmp_path, optim={"nobody": {"lr": 1.0}})
+    recipe["train"]["device"], recipe["data"]["source"]["a"] = "cuda:99", str(tmp_path / "nowhere")
+    with pytest.raises(I2IError) as error:
+        Training.build(resolve(recipe, engine.registry, list(engine.plugins)))
+    where = [p.where for p in error.value.problems]
+    assert where == ["train.device", "data.source.a", "optim.nobody"]
 
 
 def command(folder, *arguments, kill="never:0"):
