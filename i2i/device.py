@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,11 @@ def pick_device(name: str, where: str = "train.device") -> torch.device:
         have = [kind for kind, here in there.items() if here]
         raise I2IError(Problem(where, f"{name!r} is not on this machine; there is: {', '.join(['auto', *have])}"))
     return device
+
+
+def memory_is_full(error: BaseException) -> bool:
+    """Whether this is Python, or torch in its words for every device, telling that memory ran out."""
+    return isinstance(error, MemoryError) or bool(re.search("out of memory|can't allocate", str(error)))
 
 
 def cpu_capabilities() -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from i2i.data.folders import find_images
 from i2i.data.pixels import to_channels
 from i2i.data.reading import read_image
+from i2i.device import memory_is_full
 from i2i.errors import I2IError, Problem
 from i2i.files import replacing
 from i2i.translate import Translator
@@ -21,17 +23,26 @@ from i2i.watch.samples import to_pil
 def list_images(images: Path) -> list[tuple[Path, Path]]:
     """Each image file with its place in the output: one file, or all in a folder. Raises I2IError if there is none.
 
-    Names and folders are kept, as PNG; where two inputs would meet, both keep their suffix: `x.jpg.png`.
+    Names and folders are kept, as PNG; where two inputs would meet, they keep their suffix: `x.jpg.png`.
     """
     if images.is_file():
         return [(images, Path(images.name).with_suffix(".png"))]
     found = find_images(images, "IMAGES")
-    places = [Path(name).with_suffix(".png") for name in found.names]
-    unique = {place for place in places if places.count(place) == 1} if len(set(places)) < len(places) else set(places)
-    return [
-        (images / name, place if place in unique else Path(f"{name}.png"))
-        for name, place in zip(found.names, places, strict=True)
-    ]
+    short = [Path(name).with_suffix(".png") for name in found.names]
+    whole = [Path(f"{name}.png") for name in found.names]
+    meeting = _repeated(short)
+    places = [w if _key(s) in meeting else s for s, w in zip(short, whole, strict=True)]
+    if _repeated(places):  # x.jpg, x.png and x.jpg.png: only the whole names tell them apart
+        places = whole
+    return [(images / name, place) for name, place in zip(found.names, places, strict=True)]
+
+
+def _repeated(places: Iterable[Path]) -> set[str]:
+    return {key for key, n in Counter(map(_key, places)).items() if n > 1}
+
+
+def _key(place: Path) -> str:
+    return place.as_posix().casefold()  # on some systems X.png and x.png are one file
 
 
 def translate_files(
@@ -67,6 +78,10 @@ def translate_files(
                 p if str(source) in str(p) or p.where == str(target) else Problem(str(source), p.message)
                 for p in error.problems
             ]
+        except (MemoryError, RuntimeError) as error:
+            if not memory_is_full(error):
+                raise
+            problems.append(Problem(str(source), "is too large for the memory of this machine; make it smaller"))
         advance()
     return done, problems
 

@@ -289,6 +289,14 @@ def test_brackets_in_paths_and_names_are_no_markup(recipe, odd):
     assert f"{Path(odd, 'i2i-dark')} is ready" in told.out, told.err
 
 
+@pytest.mark.parametrize(("rank", "size", "speaks"), [("3", None, True), ("3", "4", False), ("0", "4", True)])
+def test_of_several_processes_the_first_one_tells_a_mistake(monkeypatch, rank, size, speaks):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size) if size else monkeypatch.delenv("WORLD_SIZE", raising=False)
+    told = i2i("train", "nowhere.toml")
+    assert told.code == 2 and ("no such recipe" in told.err) == speaks
+
+
 # check and new
 
 

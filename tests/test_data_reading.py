@@ -149,3 +149,9 @@ def test_prepare_resizes_bicubically():
     image = Image.fromarray(picture(20, 30))
     expected = np.asarray(image.resize((8, 8), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     assert np.array_equal(prepare(image, 3, 8), expected)
+
+
+def test_a_large_image_below_the_limit_is_read_without_a_warning(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow warns above it, and refuses above twice that
+    Image.new("1", (9, 9)).save(tmp_path / "x.png")
+    assert check_image(tmp_path / "x.png") == (9, 9) and not recwarn.list

@@ -141,6 +141,34 @@ def test_folders_keep_names_sizes_and_structure(tmp_path):
     assert np.asarray(Image.open(tmp_path / "out" / "grey.png.png"))[0, 0].tolist() == [255, 255, 255]
 
 
+def test_an_image_too_large_for_the_memory_is_named_and_the_others_are_translated(tmp_path):
+    class Small(Identity):
+        def forward(self, images):
+            if images.shape[-1] > 20:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate …")
+            return super().forward(images)
+
+    for name, width in (("large", 40), ("small", 16)):
+        tiny.write_images(tmp_path / "in" / name, 1, size=(width, width))
+    translator = Translator(Small(), ("a", "b"), (3, 3))
+    done, problems = translate_files(translator, list_images(tmp_path / "in"), tmp_path / "out", torch.device("cpu"))
+    assert done == 1 and (tmp_path / "out" / "small" / "0.png").is_file()
+    assert [p.where for p in problems] == [str(tmp_path / "in" / "large" / "0.png")]
+    assert "too large for the memory" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    "names", ["x.jpg x.png", "x.jpg x.png x.jpg.png", "x.jpg x.bmp x.jpg.png x.jpg.bmp y.png", "X.jpg x.png"]
+)
+def test_two_inputs_never_meet_in_one_output(tmp_path, names):
+    for name in names.split():
+        (tmp_path / name).touch()
+    places = [place.as_posix() for _, place in list_images(tmp_path)]
+    assert len({place.lower() for place in places}) == len(names.split()) and all(
+        place.endswith(".png") for place in places
+    )
+
+
 def test_nothing_is_overwritten_unasked(tmp_path):
     tiny.write_images(tmp_path / "in", 1)
     translator, files = Translator(Identity(), ("a", "b"), (3, 3)), list_images(tmp_path / "in" / "0.png")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -64,19 +63,26 @@ def check_plugins(environment: Mapping[str, Any], recipe: Mapping[str, Any], eng
     raise I2IError(f"this run needs the plugin {names}; type: i2i {' '.join(options)} {command}")
 
 
+def _speaks() -> bool:
+    """Of several processes the first one speaks for all."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def main() -> None:
     """Runs the command; a user's mistake is one message and exit code 2, never a traceback."""
     try:
         app()
     except I2IError as error:
-        for problem in error.problems if os.environ.get("RANK", "0") == "0" else ():  # one process speaks for all
+        for problem in error.problems if _speaks() else ():
             errors.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("interrupted")
         sys.exit(130)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate", str(error)):
+        from i2i.device import memory_is_full
+
+        if not memory_is_full(error):
             raise
         advice = "a smaller data.crop_size, data.batch_size or generator.base_channels needs less"
         errors.print(f"[bold red]error:[/] the memory is full; {advice}", soft_wrap=True)
