@@ -168,3 +168,22 @@ def test_what_goes_to_a_worker_is_the_path_of_the_cache_not_its_bytes(source):
     received = ForkingPickler.loads(sent)[3].images
     for (a, b), (x, y) in zip(data._steps[3].images, received, strict=True):
         assert np.array_equal(a, x) and np.array_equal(b, y)
+
+
+def test_the_cache_is_readable_by_whom_the_umask_says(source, cache, tmp_path):
+    opened(source)
+    (tmp_path / "plain").write_bytes(b"")
+    assert {path.stat().st_mode for path in cache.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_a_cache_file_that_cannot_be_opened_is_warned_of_and_survived(source, cache):
+    expected = opened(source)
+    for path in list(cache.iterdir()):
+        path.rename(path.with_suffix(".kept"))
+        path.mkdir()  # opening it fails as another user's file does
+    with pytest.warns(UserWarning, match="cannot be used"):
+        data = opened(source, n_workers=0)
+    for path in cache.glob("*.kept"):
+        path.with_suffix(".npy").rmdir()
+        path.rename(path.with_suffix(".npy"))
+    same(data, expected)

@@ -1,6 +1,9 @@
 """The order of images and the batches: a function of seed and step, whatever the workers, ranks and the cache."""
 
+import multiprocessing
+import os
 import random
+import signal
 from collections import Counter
 from hashlib import sha256
 
@@ -11,6 +14,7 @@ from PIL import Image
 
 from i2i.data import DataOptions, Split, UnreadableImage, open_data
 from i2i.data.order import Order
+from i2i.data.workers import end_explained
 from i2i.errors import I2IError, Problem
 
 
@@ -213,3 +217,69 @@ def test_nothing_left():
     source = Fixed(Plain(2, broken={0, 1}), Plain(2))
     with pytest.raises(I2IError, match="none of the a images is left"):
         opened(source, options={"unreadable": "skip"})
+
+
+def test_what_is_left_out_is_told_at_the_start_and_later():
+    source = Fixed(Plain(6, broken={0, 1, 2, 4}), Plain(6, broken={5}))
+    with pytest.warns(UserWarning) as told:
+        opened(source, options={"unreadable": "skip", "names": ("flat", "deep")})
+    assert [str(w.message) for w in told] == [
+        "4 images of flat left out: 0.png: is broken; 1.png: is broken; 2.png: is broken; and 1 more",
+        "1 image of deep left out: 5.png: is broken",
+    ]
+    source = Fixed(Plain(3), Plain(3))
+    data = opened(source, options={"unreadable": "skip", "cache": False, "n_workers": 0})
+    source.split.a.broken.add(1)
+    with pytest.warns(UserWarning) as told:
+        list(data.loader(0, 9))
+    assert [str(w.message) for w in told] == ["1.png: is broken; the next image is shown in its place"]
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_images_of_a_class_that_no_other_process_can_import_stay_in_this_one(monkeypatch, method):
+    class Given(Plain):
+        """As of a plugin file."""
+
+    Given.__module__ = "i2i_given.tints"
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: method)
+    monkeypatch.setattr("i2i.data.workers.os.cpu_count", lambda: 4)
+    source, free = Fixed(Plain(3), Given(3)), {"cache": False, "n_workers": None}
+    assert opened(source, options=free).n_workers == (0 if method == "spawn" else 2)
+    assert opened(Fixed(Plain(3), Plain(3)), options=free).n_workers == 2
+    assert opened(source, options={"n_workers": 2}).n_workers == 2  # from the cache: a worker gets its path
+    wanted = {"cache": False, "n_workers": 2}
+    if method == "fork":
+        assert opened(source, options=wanted).n_workers == 2
+    else:
+        with pytest.raises(I2IError, match=r"data\.n_workers: another process cannot import Given"):
+            opened(source, options=wanted)
+
+
+class Listening(Plain):
+    """Tells, as its grey level, how its process takes SIGTERM."""
+
+    def read(self, index):
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        return Image.new("L", (8, 8), 10 if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN else 20)
+
+
+class Dying(Plain):
+    """Ends the process that reads it."""
+
+    def read(self, index):
+        os._exit(3)
+
+
+def test_workers_leave_signals_to_the_main_process():
+    data = opened(Fixed(Listening(2), Plain(2)), options={"cache": False, "n_workers": 1})
+    (batch,) = next(iter(data.loader(0, 2)))
+    assert shown([batch])[0] == [10]
+
+
+def test_a_dead_worker_is_explained():
+    data = opened(Fixed(Dying(2), Plain(2)), options={"cache": False, "n_workers": 1})
+    explained = pytest.raises(I2IError, match=r"data\.n_workers: a process that prepares images ended by itself")
+    with explained, end_explained():
+        list(data.loader(0, 2))
+    with pytest.raises(RuntimeError, match="else"), end_explained():
+        raise RuntimeError("something else")

@@ -41,6 +41,7 @@ def train(
     else:
         _check_resumable(settings or [])
 
+    from i2i.data.workers import end_explained
     from i2i.distributed import World
     from i2i.loop import Loop, warn_by
     from i2i.recipe import resolve
@@ -75,7 +76,8 @@ def train(
         if (step := training.trainer.step) >= training.n_steps:
             message = f"is at its end, step {step}; lengthen it: --set schedule.n_steps={2 * step}"
             raise I2IError(Problem(str(resume), message))
-    stopped = loop.go()
+    with end_explained():
+        stopped = loop.go()
     world.leave()
     if not world.leads:
         return

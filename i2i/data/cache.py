@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -77,7 +77,10 @@ def cached(images: Images, channels: int, size: int, report: Report) -> tuple[Ma
 
 
 def _read(path: Path, images: Images, channels: int, size: int) -> tuple[Mapped, Unreadable] | None:
-    """What was written earlier, or None if there is nothing, it is damaged, or an image can be read by now."""
+    """What was written earlier, or None if there is nothing, it is damaged, or an image can be read by now.
+
+    Raises OSError for a file that cannot be opened: it may be another user's.
+    """
     if not path.exists():
         return None
     unreadable: Unreadable = {}
@@ -86,7 +89,7 @@ def _read(path: Path, images: Images, channels: int, size: int) -> tuple[Mapped,
         if mapped.array.shape != (len(images), channels, size, size) or mapped.array.dtype != np.uint8:
             return None
         indices = mapped.unreadable()
-    except (OSError, ValueError, EOFError):
+    except (ValueError, EOFError):
         return None
     decoded = Decoded(images, channels, size)
     for index in indices:
@@ -102,10 +105,9 @@ def _write(path: Path, images: Images, channels: int, size: int, report: Report)
     """Plain writes, not through a map: on a full disk they raise, where a map would end the process."""
     unreadable: Unreadable = {}
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), channels, size, size)}
-    number, name = tempfile.mkstemp(prefix=f"{path.stem}-", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    temporary = path.with_name(f"{path.stem}-{uuid4().hex}.tmp")  # tempfile's would be for this user alone
     try:
-        with os.fdopen(number, "wb") as file:
+        with temporary.open("xb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for index, result in enumerate(prepare_all(images, channels, size, report)):
                 if isinstance(result, UnreadableImage):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from i2i.data.pixels import Array, Decoded
+from i2i.data import workers
+from i2i.data.pixels import Array
 from i2i.data.source import Split, UnreadableImage
 from i2i.data.steps import Domain, Steps, Taken, take
 from i2i.data.table import DataOptions
@@ -65,11 +65,7 @@ class Data:
         self.size = options.crop_size
         self.names = options.names
         self.skipped = skipped
-        if options.n_workers is None:
-            decodes = any(isinstance(domain.pixels, Decoded) for domain in (steps.a, steps.b))
-            self.n_workers = min(4, (os.cpu_count() or 1) // 2) if decodes else 0
-        else:
-            self.n_workers = options.n_workers
+        self.n_workers = workers.choose(options.n_workers, steps)
         self._steps = steps
         self._shown = shown
 
@@ -98,7 +94,7 @@ class Data:
             sampler=range(start, stop),
             num_workers=self.n_workers,
             collate_fn=cast(Any, _as_it_is),
-            worker_init_fn=_start_worker,
+            worker_init_fn=workers.start,
             generator=torch.Generator(),
         )
         return map(self._finish, loader)
@@ -149,7 +145,10 @@ class Data:
         return [Batch(_to_tensor(a), _to_tensor(b)) for a, b in taken.images]
 
     def _record(self, unreadable: tuple[Problem, ...] | list[Problem]) -> None:
-        self.skipped += [message for message in map(str, unreadable) if message not in self.skipped]
+        for message in map(str, unreadable):
+            if message not in self.skipped:
+                self.skipped.append(message)
+                warnings.warn(f"{message}; the next image is shown in its place", stacklevel=2)
 
 
 def _columns(rows: list[list[Array]]) -> tuple[Tensor, Tensor]:
@@ -165,8 +164,3 @@ def _to_tensor(images: Array) -> Tensor:
 def _as_it_is(taken: Taken) -> Taken:
     """Batches travel as uint8 arrays: a quarter of the bytes, and no shared memory, which containers have little of."""
     return taken
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle: it saves, then stops

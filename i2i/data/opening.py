@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +19,7 @@ from i2i.errors import I2IError, Problem
 
 Progress = Callable[[str, int, int], None]
 N_SHOWN = 10
+N_WARNED = 3
 
 
 def open_data(
@@ -62,7 +64,6 @@ def open_data(
         images = zip((train.a, train.b), options.both_channels, (a, b), strict=True)
         shown_a, shown_b = (Domain(Decoded(i, channels, options.crop_size), d.usable) for i, channels, d in images)
         shown = Shown(train, shown_a, shown_b, False)
-    bad = list(dict.fromkeys(bad))  # one file may hold both images of a pair
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
     empty = [
@@ -97,7 +98,11 @@ def _open_split(
         report: Report = partial(progress, name) if progress else _silent
         opened.append(_open(images, channels, size, options.cache, report))
     (pixels_a, bad_a), (pixels_b, bad_b) = opened
-    bad += [problem for found in (bad_a, bad_b) for error in found.values() for problem in error.problems]
+    for found, name in zip((bad_a, bad_b), options.names, strict=True):
+        new = [p for error in found.values() for p in error.problems if p not in bad]  # a file may hold both of a pair
+        if new and options.unreadable == "skip":
+            warnings.warn(_left_out(new, name), stacklevel=2)
+        bad += new
     out_a, out_b = (bad_a.keys() | bad_b.keys(),) * 2 if split.paired else (bad_a.keys(), bad_b.keys())
     usable_a = tuple(i for i in range(len(split.a)) if i not in out_a)
     usable_b = tuple(i for i in range(len(split.b)) if i not in out_b)
@@ -140,6 +145,12 @@ def _shortened(problems: list[Problem]) -> list[Problem]:
         return problems
     more = f'{len(problems) - N_SHOWN} more images cannot be read; data.unreadable = "skip" leaves such images out'
     return [*problems[:N_SHOWN], Problem("", f"and {more}")]
+
+
+def _left_out(problems: list[Problem], name: str) -> str:
+    some, more = problems[:N_WARNED], len(problems) - N_WARNED
+    count = f"{len(problems)} image{'s' if len(problems) > 1 else ''} of {name} left out"
+    return f"{count}: {'; '.join(map(str, some))}" + (f"; and {more} more" if more > 0 else "")
 
 
 def _silent(done: int, total: int) -> None:
