@@ -39,9 +39,12 @@ def with_folders(document: Document, a: Path | None, b: Path | None) -> Document
         return document
     if a is None or b is None:
         raise I2IError(Problem("--a/--b", "one folder for each domain: give both"))
+    table = document.get("data", {})
+    if not isinstance(table, Mapping):
+        return document  # whoever resolves it says what is wrong with it
     names = [folder.resolve().name for folder in (a, b)]
     source = {"name": "folders", "a": str(a), "b": str(b)}
-    data = {**document.get("data", {}), "source": source, "names": names if names[0] != names[1] else ["a", "b"]}
+    data = {**table, "source": source, "names": names if names[0] != names[1] else ["a", "b"]}
     return {**document, "data": data}
 
 

@@ -13,7 +13,22 @@ from i2i.errors import Problem, suggest
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute()) if path else path
+    path = str(Path(path).expanduser().absolute()) if path else path
+    if not _is_unicode(path):  # the working directory's part
+        raise ValueError(NOT_UNICODE.format(path))
+    return path
+
+
+def _is_unicode(text: str) -> bool:
+    """False for what the system made of file names in another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+NOT_UNICODE = "{!r} is not valid UTF-8, which no recipe can say; rename the file or folder"
 
 
 LocalPath = Annotated[str, AfterValidator(_absolute)]
@@ -48,6 +63,9 @@ def validate(
         text = json.dumps(table)
     except TypeError:
         problems.extend(_not_json(table, where))
+        return None
+    if strange := list(_not_unicode(table, where)):
+        problems.extend(strange)
         return None
     try:
         return model.model_validate_json(text)
@@ -87,6 +105,18 @@ def _locate(table: Any, loc: tuple[int | str, ...]) -> tuple[str, Any]:
 def _lower(message: str) -> str:
     message = message.replace("Input should be", "should be").replace("a valid array", "a list")
     return message[:1].lower() + message[1:]
+
+
+def _not_unicode(value: Any, where: str) -> Iterator[Problem]:
+    if isinstance(value, str) and not _is_unicode(value):
+        yield Problem(where, NOT_UNICODE.format(value))
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, part in inner:
+        yield from _not_unicode(part, f"{where}.{key}" if where else str(key))
 
 
 def _not_json(table: Mapping[str, Any], where: str) -> Iterator[Problem]:

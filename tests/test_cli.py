@@ -133,6 +133,38 @@ def test_a_finished_run_says_how_to_lengthen_it_and_lengthens(recipe):
     assert [p.name for p in Path("runs").iterdir()] == ["tiny"]
 
 
+@pytest.mark.parametrize(("n_epochs", "hint"), [(0.5, "n_epochs=1.0"), (0, "n_epochs=1")])
+def test_the_hint_to_lengthen_keeps_the_unit_and_the_decay(recipe, n_epochs, hint):
+    schedule = {"n_epochs": n_epochs, "n_epochs_decay": 1}
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"schedule": schedule}))
+    assert i2i("train", recipe).code == 0
+    assert f"--set schedule.{hint}" in mistake("train", "--resume", "runs/tiny")
+    assert i2i("train", "--resume", "runs/tiny", "--set", f"schedule.{hint}").code == 0
+    schedule = json.loads(Path("runs/tiny/recipe.json").read_text())["schedule"]
+    assert schedule["n_epochs"] == 1 and schedule["n_epochs_decay"] == 1
+
+
+def test_the_device_is_chosen_for_one_run(recipe):
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"train": {"device": "tpu", "log_every": 1}}))
+    assert "'tpu' is no device" in mistake("check", recipe)
+    assert i2i("check", recipe, "--device", "cpu").code == 0
+    assert i2i("train", recipe, "--device", "cpu").code == 0
+    train = json.loads(Path("runs/tiny/recipe.json").read_text())["train"]
+    assert (train["device"], train["log_every"]) == ("cpu", 1)
+    assert "--device: a resumed run keeps its device" in mistake("train", "--resume", "runs/tiny", "--device", "cpu")
+
+
+@pytest.mark.parametrize("data", ["x", 3])
+def test_folders_for_a_recipe_without_a_table_of_data(recipe, data):
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"data": data}))
+    assert "data" in mistake("train", recipe, "--a", "a", "--b", "b")
+
+
+def test_a_name_that_is_not_unicode_is_refused(recipe):
+    told = mistake("train", recipe, "--a", "odd\udcff", "--b", "b")
+    assert "data.source.a: 'odd\\udcff' is not valid UTF-8" in told
+
+
 @pytest.mark.parametrize("setting", ["optim.lr=1e-3", "generator.n_blocks=2", "train.seed=1", "schedule=cosine"])
 def test_a_resumed_run_keeps_what_its_checkpoint_depends_on(run, setting):
     assert f"--set {setting}" in mistake("train", "--resume", run, "--set", setting)

@@ -16,6 +16,7 @@ from i2i.cli.app import Plugins, app, console, errors, start_engine
 from i2i.errors import I2IError, Problem
 
 if TYPE_CHECKING:
+    from i2i.layers import Document
     from i2i.training import Training
 
 FolderA = Annotated[Path | None, typer.Option("--a", help="Folder of domain A, in place of the recipe's source.")]
@@ -24,6 +25,18 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: train.seed=1, generator=unet."),
 ]
+
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps, in place of the recipe's.")]
+
+
+def read_recipe(
+    recipe: str, a: Path | None, b: Path | None, settings: list[str] | None, device: str | None
+) -> Document:
+    """A recipe with what the command line changes of it. Raises I2IError."""
+    from i2i import layers
+
+    document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+    return layers.merge(document, {"train": {"device": device}}) if device else document
 
 
 @app.command()
@@ -62,12 +75,11 @@ def check(
     a: FolderA = None,
     b: FolderB = None,
     settings: Settings = None,
+    device: Device = None,
     plugin: Plugins = None,
 ) -> None:
     """Validate a recipe, build it and play steps of it: every mistake in one go, then time and memory."""
-    from i2i import layers
-
-    document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+    document = read_recipe(recipe, a, b, settings, device)
 
     from i2i.estimate import estimate, lines
     from i2i.loop import warn_by

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2i.cli.app import Plugins, app, check_plugins, console, start_engine
-from i2i.cli.preparing import FolderA, FolderB, Settings, loading, report_findings
+from i2i.cli.preparing import Device, FolderA, FolderB, Settings, loading, read_recipe, report_findings
 from i2i.errors import I2IError, Problem
 
 RESUMABLE = r"schedule\..+|train\.(log_every|sample_every|save_every|keep_checkpoints)|data\.n_workers"
@@ -25,6 +25,7 @@ def train(
     a: FolderA = None,
     b: FolderB = None,
     settings: Settings = None,
+    device: Device = None,
     plugin: Plugins = None,
     out: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, exactly; needs no recipe.")] = None,
@@ -36,8 +37,10 @@ def train(
         raise I2IError("train takes a recipe, or --resume and a run; `i2i train cyclegan` trains the shipped one")
     if resume and (a or b):
         raise I2IError(Problem("--a/--b", "a resumed run keeps its images"))
+    if resume and device:
+        raise I2IError(Problem("--device", "a resumed run keeps its device"))
     if recipe:
-        document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+        document = read_recipe(recipe, a, b, settings, device)
     else:
         _check_resumable(settings or [])
 
@@ -74,7 +77,8 @@ def train(
     if resume:
         loop.resume()
         if (step := training.trainer.step) >= training.n_steps:
-            message = f"is at its end, step {step}; lengthen it: --set schedule.n_steps={2 * step}"
+            (unit, constant), (_, decay) = found.length.document().items()
+            message = f"is at its end, step {step}; lengthen it: --set schedule.{unit}={2 * constant or decay}"
             raise I2IError(Problem(str(resume), message))
     with end_explained():
         stopped = loop.go()
