@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AfterValidator
 
 from i2i.errors import I2IError, Problem
 
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d\d?)?", name):
+        raise ValueError(f"{name!r} is no device; auto, cpu, cuda, cuda:1 or mps")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(_check_name)]
+"""`auto`, or a device that may be there on some machine: `pick_device` tells whether it is on this one."""
 
 
 def pick_device(name: str, where: str = "train.device") -> torch.device:
@@ -17,9 +28,9 @@ def pick_device(name: str, where: str = "train.device") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise I2IError(Problem(where, f"{name!r} is no device; auto, cpu, cuda, cuda:1 or mps")) from None
+        device = torch.device(_check_name(name))
+    except ValueError as error:
+        raise I2IError(Problem(where, str(error))) from None
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),

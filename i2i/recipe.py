@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from i2i import optim
 from i2i.component import Component
 from i2i.data.table import DataOptions
-from i2i.device import Precision
+from i2i.device import DeviceName, Precision
 from i2i.errors import I2IError, Problem, suggest
 from i2i.layers import RESERVED_TABLES
 from i2i.options import Options, validate
@@ -23,11 +23,15 @@ PLANNED_TABLES = ("augment", "eval")
 """Reserved for what is not built yet: using one is an error, not a silence."""
 
 
+Epochs = Annotated[float, Ge(0), Le(1e6)]
+Steps = Annotated[int, Ge(0), Le(10**9)]
+
+
 class TrainOptions(Options):
     """`[train]`: how the loop runs."""
 
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
-    device: str = "auto"
+    device: DeviceName = "auto"
     precision: Precision = "auto"
     accumulate: Annotated[int, Ge(1)] = 1
     clip: Annotated[float, Ge(0)] = 0.0
@@ -41,10 +45,10 @@ class TrainOptions(Options):
 class Length(Options):
     """The keys of `[schedule]` that say how long: in epochs or in steps, constant and then decaying."""
 
-    n_epochs: Annotated[float, Ge(0)] | None = None
-    n_epochs_decay: Annotated[float, Ge(0)] | None = None
-    n_steps: Annotated[int, Ge(0)] | None = None
-    n_steps_decay: Annotated[int, Ge(0)] | None = None
+    n_epochs: Epochs | None = None
+    n_epochs_decay: Epochs | None = None
+    n_steps: Steps | None = None
+    n_steps_decay: Steps | None = None
 
     def steps(self, steps_per_epoch: float) -> tuple[int, int]:
         """Steps of the constant part and of the decay. Raises I2IError if there is not one in all."""

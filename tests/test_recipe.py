@@ -19,7 +19,7 @@ def failing(engine, recipe):
 def test_all_mistakes_of_a_recipe_at_once(engine, tmp_path):
     recipe = document(tmp_path, optim={"name": "adma"}, schedule={"n_steps": -1}, discriminatr={}, eval={"every": 1})
     recipe["generator"]["n_block"] = 3
-    recipe["train"]["precision"] = "fp8"
+    recipe["train"] |= {"precision": "fp8", "device": "gpu"}
     recipe["data"]["crop_size"] = 64
     recipe["extra_loss"] = [{"name": "l3", "between": ["a"], "player": "generators"}]
     recipe["watch"] = [{"name": "tensorboard"}]
@@ -32,6 +32,7 @@ def test_all_mistakes_of_a_recipe_at_once(engine, tmp_path):
         'optim.name: there is no optimizer "adma"; did you mean',
         "schedule.n_steps: should be greater than or equal to 0, not -1",
         "train.precision: should be 'auto', 'fp32' or 'bf16', not \"fp8\"",
+        "train.device: 'gpu' is no device; auto, cpu, cuda, cuda:1 or mps",
         "data.crop_size: ",
         "extra_loss.0.name: there is no loss 'l3'",
         "extra_loss.0.between",
@@ -175,6 +176,25 @@ def test_options_of_single_players(engine, tmp_path):
     built = build({"name": "adam", "betas": [0.5, 0.999], **optim}, players)
     assert built["generators"].param_groups[0]["lr"] == 1e-4 and built["discriminators"].param_groups[0]["lr"] == 3e-4
     write_images(tmp_path / "unused", 1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ({"n_epochs": 1e308}, "schedule.n_epochs: should be less than or equal to 1000000, not 1e+308"),
+        ({"n_epochs_decay": -0.5}, "schedule.n_epochs_decay: should be greater than or equal to 0, not -0.5"),
+        ({"n_steps": 10**10}, "schedule.n_steps: should be less than or equal to 1000000000, not 10000000000"),
+    ],
+)
+def test_a_length_that_never_ends_is_told(engine, tmp_path, schedule, message):
+    assert message in failing(engine, document(tmp_path, schedule=schedule))
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps", "cpu:0"])
+def test_devices_of_other_machines_are_names_too(engine, tmp_path, device):
+    recipe = document(tmp_path)
+    recipe["train"]["device"] = device
+    assert resolve(recipe, engine.registry, list(engine.plugins)).train.device == device
 
 
 @pytest.mark.parametrize(
