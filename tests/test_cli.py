@@ -317,6 +317,8 @@ def test_brackets_in_paths_and_names_are_no_markup(recipe, odd):
     assert f"{odd} a to [/b], in {odd}/images" in told.out
     told = i2i("check", recipe)
     assert told.code == 0, told.err
+    Path("[x].py").write_text(COLOUR)
+    assert "[x]" in i2i("-p", "./[x].py", "list", "discriminators").out
     told = i2i("plugin", "new", "dark", "--kind", "loss", "--out", odd)
     assert f"{Path(odd, 'i2i-dark')} is ready" in told.out, told.err
 

@@ -155,3 +155,14 @@ def test_a_large_image_below_the_limit_is_read_without_a_warning(tmp_path, monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow warns above it, and refuses above twice that
     Image.new("1", (9, 9)).save(tmp_path / "x.png")
     assert check_image(tmp_path / "x.png") == (9, 9) and not recwarn.list
+
+
+def test_an_image_that_does_not_fit_into_the_memory_says_so(tmp_path, monkeypatch):
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.png")
+
+    def full(image):
+        raise MemoryError
+
+    monkeypatch.setattr("i2i.data.reading.ImageOps.exif_transpose", full)
+    with pytest.raises(UnreadableImage, match="too large for the memory"):
+        read_image(tmp_path / "x.png")

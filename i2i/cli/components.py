@@ -54,7 +54,7 @@ def list_components(
         table.add_column(ratio=1, overflow="fold")
         table.add_column(no_wrap=True, justify="right", style="dim")
         for c in components:
-            table.add_row(registry.name_of(c), Text(c.summary), c.plugin)
+            table.add_row(escape(registry.name_of(c)), Text(c.summary), escape(c.plugin))
         console.print(Padding(table if components else Text("none"), (0, 0, 1, 2)))
 
 
@@ -79,7 +79,8 @@ def show(
 
 
 def _print_page(found: Page) -> None:
-    console.print(f"[bold]{found.kind.replace('_', ' ')} {found.name}[/], plugin {found.plugin}")
+    title = escape(f"{found.kind.replace('_', ' ')} {found.name}")
+    console.print(f"[bold]{title}[/], plugin {escape(found.plugin)}")
     console.print(Text(f"{found.file}:{found.line}", style="dim", overflow="fold"), soft_wrap=True)
     for paragraph in found.paragraphs:
         console.print()

@@ -75,6 +75,8 @@ def _why(error: Exception) -> str:
         return f"is no image of a known format ({', '.join(FORMATS)}), or is damaged"
     if isinstance(error, Image.DecompressionBombError):
         return f"has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller"
+    if isinstance(error, MemoryError):
+        return "is too large for the memory of this machine; make it smaller"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     return f"cannot be read: {error}"
