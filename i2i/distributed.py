@@ -12,7 +12,7 @@ from torch import nn
 
 from i2i.errors import I2IError
 
-MESSAGE_BYTES = 512
+MESSAGE_BYTES = 4096
 
 
 class World:

@@ -88,7 +88,8 @@ def train(
     folder = shlex.quote(str(run.folder))
     if stopped:
         hint = f"go on with: i2i train --resume {folder}"
-        console.print(f"{stopped} and saved at step {training.trainer.step}; {hint}", soft_wrap=True, markup=False)
+        done = "saved at" if loop.saved == training.trainer.step else "left at the checkpoint of"
+        console.print(f"{stopped}, {done} step {loop.saved}; {hint}", soft_wrap=True, markup=False)
         raise typer.Exit(130 if "SIG" in stopped else 0)
     console.print(
         f"done: {run.folder}/report.html shows it; translate with: i2i translate {folder} IMAGES -o OUT",
