@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
 
+from pydantic.errors import PydanticUserError
 from torch import nn
 
 from i2i.errors import I2IError, Problem
 from i2i.layers import RESERVED_TABLES
-from i2i.options import Options, options_model
+from i2i.options import Options, options_model, validate
 from i2i.slots import Slot
 
 Factory = Callable[..., Any]
@@ -91,7 +92,11 @@ def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
     if not (factory.__doc__ or "").strip():
         problems.append(Problem(where, "needs a docstring; `i2i list` prints its first line"))
     bare = getattr(factory, "__init__", None) is nn.Module.__init__  # takes nothing, though its signature says *args
-    parameters = [] if bare else list(inspect.signature(factory, eval_str=True).parameters.values())
+    try:
+        parameters = [] if bare else list(inspect.signature(factory, eval_str=True).parameters.values())
+    except Exception as error:  # annotations written as strings are code of the plugin's
+        problems.append(Problem(where, f"its signature cannot be read: {type(error).__name__}: {error}"))
+        raise I2IError(*problems) from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) != len(kind.wired):
         expected = ", ".join((*kind.wired, "*"))
@@ -110,11 +115,25 @@ def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
             slots[p.name] = slot
             if kind.name == "method" and p.name in (*RESERVED_TABLES, "extends", "requires"):
                 problems.append(Problem(where, f"slot {p.name!r} is the name of a table that every recipe has"))
+        elif wrong := _unusable(p):
+            problems.append(Problem(where, f"option {p.name!r} {wrong}"))
         else:
             plain[p.name] = (p.annotation, p.default)
     if problems:
         raise I2IError(*problems)
     return Component(kind, name, factory, plugin, options_model(name, plain), slots)
+
+
+def _unusable(parameter: inspect.Parameter) -> str:
+    """Why an option cannot be read from a recipe, if it cannot: its type, or a default of another type."""
+    wrong: list[Problem] = []
+    try:
+        model = options_model("probe", {parameter.name: (parameter.annotation, parameter.default)})
+        validate(model, {parameter.name: parameter.default}, "", wrong)
+    except (PydanticUserError, TypeError):
+        kind = inspect.formatannotation(parameter.annotation)
+        return f"has the type {kind}; a recipe holds bool, int, float, str, Literal, and tuple, list and dict of them"
+    return "; ".join(f"has a default that does not fit its type: it {problem.message}" for problem in wrong)
 
 
 def _slot(parameter: inspect.Parameter) -> SlotOption | None:

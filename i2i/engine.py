@@ -81,7 +81,8 @@ class Engine:
                     print(f"i2i: {plugin.name}.{kind.hook}() -> {sorted(factories)}", file=sys.stderr)  # noqa: T201
                 for name, factory in factories.items():
                     try:
-                        self.registry.add(describe(kind, name, factory, plugin.name))
+                        with _named(f"plugin {plugin.name!r}, {kind.name} {name!r}"):
+                            self.registry.add(describe(kind, name, factory, plugin.name))
                     except I2IError as error:
                         problems.extend(error.problems)
         if problems:

@@ -83,6 +83,13 @@ def test_a_plugin_that_fails_is_named_with_its_line(tmp_path, text, message):
         Engine([tmp_path / "broken.py"], entry_points=False)
 
 
+def test_a_component_that_cannot_be_described_is_named():
+    module = types.ModuleType("mine")
+    module.register_losses = hookimpl(lambda: {3: types.ModuleType}, specname="register_losses")
+    with pytest.raises(I2IError, match="plugin 'mine', loss 3: .*TypeError"):
+        Engine([module], entry_points=False)
+
+
 def test_a_hook_that_fails_is_named():
     module = types.ModuleType("mine")
     module.register_losses = hookimpl(lambda: 1 / 0, specname="register_losses")

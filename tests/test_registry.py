@@ -121,6 +121,26 @@ def too_many(channels: int, width: int = 3):
     """X."""
 
 
+def unknown_annotation(channels: int, *, width: "Undefined" = 3):  # noqa: F821
+    """X."""
+
+
+def module_option(channels: int, *, activation: nn.Module = None, width: int = 1):
+    """X."""
+
+
+def impossible_bound(channels: int, *, mode: Annotated[str, Ge(0)] = "a"):
+    """X."""
+
+
+def no_such_default(channels: int, *, width: int = "wide"):
+    """X."""
+
+
+def default_that_is_no_json(channels: int, *, kind: torch.dtype | int = torch.float32):
+    """X."""
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
@@ -130,6 +150,14 @@ def too_many(channels: int, width: int = 3):
         (swallows, "one by one"),
         (too_many, "positional parameters are: channels, width"),
         (3, "not a class or function"),
+        (unknown_annotation, "test: normalization 'x': its signature cannot be read: NameError: name 'Undefined'"),
+        (
+            module_option,
+            "'x': option 'activation' has the type torch.nn.modules.module.Module; a recipe holds bool, int",
+        ),
+        (impossible_bound, "option 'mode' has the type .*Annotated"),
+        (no_such_default, "'width' has a default that does not fit its type: it should be a valid integer"),
+        (default_that_is_no_json, "option 'kind' has the type torch.dtype | int"),
     ],
 )
 def test_the_contract_is_checked_when_registering(factory, message):
