@@ -88,8 +88,9 @@ def import_run(
         run = Run.create(out.parent, out.name)
         imported = {"from": str(folder.resolve()), "epoch": epoch}
         run.write_about(recipe.document(), {"i2i": __version__, "torch": torch.__version__, "imported": imported})
-        progress = {"seconds": 0.0, "schedule": None}
-        checkpoint.save(run.checkpoints, trainer.state_dict(), progress, keep=recipe.train.keep_checkpoints)
+        progress: dict[str, Any] = {"seconds": 0.0, "schedule": None, "conditions": {}}
+        state = trainer.state_dict() | {"rng": checkpoint.rng_state(trainer.device)}
+        checkpoint.save(run.checkpoints, state, progress, keep=recipe.train.keep_checkpoints)
     for direction, module in trainer.translators().items():
         about: Any = {"recipe": recipe.document(), "direction": direction, "step": 0, "names": recipe.data.names}
         save_translator(run.weights(direction), module, **about)
