@@ -59,7 +59,7 @@ class Engine:
         for given in plugins:
             module = given if isinstance(given, ModuleType) else _load(str(given))
             name = module.__name__.rpartition(".")[2]
-            self._add(module, Plugin(name, _origin(given), "", True))
+            self._add(module, Plugin(name, origin_of(given), "", True))
         self._check_hooks()
         self.registry.check()
 
@@ -133,7 +133,7 @@ def _named(what: str) -> Iterator[None]:
         raise I2IError(Problem(what, f"cannot be loaded: {type(error).__name__}: {error} ({place})")) from error
 
 
-def _origin(given: str | Path | ModuleType) -> str:
+def origin_of(given: str | Path | ModuleType) -> str:
     """What to type after -p, from any folder."""
     if isinstance(given, ModuleType):
         return given.__name__

@@ -49,6 +49,11 @@ class Scale:
     base_channels: int
     n_blocks: int
 
+    @property
+    def n_layers(self) -> int:
+        """Of the discriminator: 3 as in the paper, 2 where its patches would be larger than the image."""
+        return 3 if self.crop_size > 70 else 2
+
 
 SCALES = (Scale(256, 64, 9), Scale(128, 64, 6), Scale(128, 32, 6), Scale(64, 32, 6))
 
@@ -93,7 +98,7 @@ def seconds_per_step(scale: Scale, channels: tuple[int, int], registry: Registry
         "name": "cyclegan",
         "lambda_identity": 0.5 if channels[0] == channels[1] else 0.0,
         "generator": {"base_channels": scale.base_channels, "n_blocks": scale.n_blocks},
-        "discriminator": {"base_channels": scale.base_channels},
+        "discriminator": {"base_channels": scale.base_channels, "n_layers": scale.n_layers},
     }
     with torch.random.fork_rng():
         method = registry.resolve("method", spec, "method")(*channels).to(device)
@@ -159,7 +164,7 @@ upsample = "transposed"      # nearest, bilinear or pixel_shuffle if you see a c
 [discriminator]
 name = "patchgan"
 base_channels = {scale.base_channels}
-n_layers = 3                 # each score sees 70 px
+n_layers = {scale.n_layers}                 # each score sees {34 if scale.n_layers == 2 else 70} px
 
 [data]
 source = {{ name = "folders", a = {_toml(str(a.folder.resolve()))}, b = {_toml(str(b.folder.resolve()))} }}

@@ -215,3 +215,9 @@ def test_the_tutorial_works(tmp_path):
     assert component.name == "colour" and not failures
     for kind in USES:
         assert (kind.replace("_", " ") + ("es" if kind.endswith("s") else "s")) in text.replace("\n", " ")
+
+
+def test_a_relative_path_is_checked(tmp_path, monkeypatch):
+    (tmp_path / "colour.py").write_text(COLOUR)
+    monkeypatch.chdir(tmp_path)
+    assert [(c.name, failures) for c, failures in check_plugin("colour.py", [])] == [("colour", [])]

@@ -176,3 +176,12 @@ def test_a_step_is_timed_without_touching_the_random_state(engine):
     before = torch.random.get_rng_state()
     assert 0 < propose.seconds_per_step(Scale(32, 2, 1), (1, 3), engine.registry) < 60
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=str)
+def test_the_patches_are_smaller_than_the_image(scale, engine):
+    from i2i.receptive_field import receptive_field
+
+    spec = {"name": "patchgan", "base_channels": 2, "n_layers": scale.n_layers}
+    field = receptive_field(engine.registry.resolve("discriminator", spec, "")(3), 3)
+    assert field.pixels is not None and field.pixels < scale.crop_size

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from i2i.component import Component
-from i2i.engine import GROUP, Engine
+from i2i.engine import GROUP, Engine, origin_of
 from i2i.errors import I2IError, Problem
 from i2i.testing import Failure, check_component
 
@@ -31,7 +31,8 @@ def check_plugin(given: str, others: list[str]) -> list[tuple[Component, list[Fa
         wanted += names
         missing += [] if names else [module]
     engine = Engine([*others, *missing])
-    wanted += [name for name, plugin in engine.plugins.items() if plugin.from_option and plugin.origin in missing]
+    origins = {origin_of(module) for module in missing}
+    wanted += [name for name, plugin in engine.plugins.items() if plugin.from_option and plugin.origin in origins]
     found = [component for component in engine.components() if component.plugin in wanted]
     if not found:
         raise I2IError(Problem(given, "registers no component; a hook is a function marked with @hookimpl"))
