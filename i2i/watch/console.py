@@ -20,6 +20,8 @@ from i2i.watch import Running
 from i2i.watch.wording import duration, measure, number, split, where
 
 ESTIMATE_AFTER = 10
+N_WARM = 2
+"""Steps of a process that say nothing of its pace: the first one warms up, the second one is watched for its memory."""
 REFRESH_SECONDS = 0.2
 
 
@@ -44,11 +46,11 @@ class Console:
         self._live: Live | None = None
         self._metrics: Mapping[str, float] = {}
         self._step = 0
-        self._began = self._first_step = self._drawn = 0.0
+        self._began = self._warm = self._drawn = 0.0
 
     def started(self, run: Running) -> None:
         self._step, self._metrics = run.start, {}
-        self._began = self._first_step = self._drawn = self.clock()
+        self._began = self._warm = self._drawn = self.clock()
         for label, text in _summary(run):
             self._print(Text.assemble((f"{label:9} ", "dim"), text))
         if run.start:
@@ -60,8 +62,8 @@ class Console:
     def ticked(self, run: Running, step: int) -> None:
         self._step = step
         now = self.clock()
-        if step == run.start + 1:
-            self._first_step = now
+        if step == run.start + N_WARM:
+            self._warm = now
         if step == min(run.start + ESTIMATE_AFTER, run.n_steps):
             self.message(self._estimate(run, now))
         if now - self._drawn >= REFRESH_SECONDS or step == run.n_steps:
@@ -93,9 +95,9 @@ class Console:
         self.console.print(line, soft_wrap=not self._terminal)
 
     def _seconds_per_step(self, run: Running, now: float) -> float:
-        """Mean over this process, sampling and saving included, but for the first step, which warms up."""
+        """Mean over this process, sampling and saving included, but for the first steps."""
         n = self._step - run.start
-        return (now - self._first_step) / (n - 1) if n > 1 else (now - self._began) / max(n, 1)
+        return (now - self._warm) / (n - N_WARM) if n > N_WARM else (now - self._began) / max(n, 1)
 
     def _estimate(self, run: Running, now: float) -> str:
         pace = self._seconds_per_step(run, now)
