@@ -39,6 +39,7 @@ class Loop:
         self.tell = tell if self.world.leads else lambda text: None
         self.document = training.recipe.document()
         self.environment = training.environment(engine)
+        self.conditions = training.conditions()  # once: it goes over the names of all images
         self.seconds = 0.0
         self._stop = ""
         self._saving = self._rollback = False
@@ -55,7 +56,7 @@ class Loop:
         if isinstance(self.training.schedule, Observes) and progress["schedule"] is not None:
             self.training.schedule.load_state_dict(progress["schedule"])
         self.seconds = progress["seconds"]
-        for what, now in self.training.conditions().items():
+        for what, now in self.conditions.items():
             if now != progress["conditions"].get(what, now):
                 self.tell(f"{what} changed since the run was saved: it goes on, but not to the same bits")
         checkpoint.restore_rng(state["rng"], self.training.trainer.device)
@@ -159,7 +160,7 @@ class Loop:
         progress = {
             "seconds": self.seconds,
             "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
-            "conditions": self.training.conditions(),
+            "conditions": self.conditions,
         }
         state = trainer.state_dict() | {"rng": checkpoint.rng_state(trainer.device)}
         try:

@@ -70,15 +70,12 @@ def import_run(
         document, remarks = recipe_of(options, networks)
     except ValueError as error:  # a number that is none
         raise I2IError(Problem(str(options_file), str(error))) from None
-    for setting in settings:
-        document = layers.merge(document, layers.parse_setting(setting, document))
-    recipe = resolve(document, engine.registry, list(engine.plugins))
+    recipe = resolve(layers.apply(document, settings), engine.registry, list(engine.plugins))
     modules = {name: network.build(engine.registry) for name, network in networks.items()}
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(recipe.train.seed)
-        channels = recipe.data.channels
-        method = recipe.method(*(channels if isinstance(channels, tuple) else (channels, channels)))
+        method = recipe.method(*recipe.data.both_channels)
         for name, module in modules.items():
             try:
                 getattr(method, name).load_state_dict(module.state_dict())
