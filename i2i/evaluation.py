@@ -9,8 +9,8 @@ from kornia.metrics import psnr
 from torch import Tensor, nn
 
 from i2i.data import Data, Preview
-from i2i.method import Batch
-from i2i.translate import Translator
+from i2i.method import Batch, Imagines, Method
+from i2i.translate import Translator, evaluating
 
 
 def _both(translators: Mapping[str, nn.Module]) -> dict[str, Translator]:
@@ -33,6 +33,14 @@ def sample(translators: Mapping[str, nn.Module], preview: Preview, device: torch
         if preview.paired:
             images[f"true_{direction}"] = getattr(preview, target)
     return images
+
+
+def imagined(method: Method, n: int) -> dict[str, Tensor]:
+    """What a method makes from nothing, by the names that `Watcher.logged` gives; on the CPU, in evaluation mode."""
+    if not isinstance(method, Imagines):
+        return {}
+    with torch.no_grad(), evaluating(method):
+        return {f"new_{domain}": images.float().cpu() for domain, images in method.imagine(n).items()}
 
 
 def paired_scores(translators: Mapping[str, nn.Module], data: Data, device: torch.device) -> dict[str, float]:

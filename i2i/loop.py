@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from i2i import checkpoint
 from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.estimate import memory_of_step
-from i2i.evaluation import paired_scores, sample, untouched_scores
+from i2i.evaluation import imagined, paired_scores, sample, untouched_scores
 from i2i.measure import in_bytes
 from i2i.run import Run
 from i2i.schedules import Observes
@@ -28,6 +28,9 @@ from i2i.watch import Rollback, Running, Stop, Ticks, Watcher
 from i2i.watch.metrics_file import cut_back
 
 Tell = Callable[[str], None]
+
+N_IMAGINED = 8
+"""Images that a method makes from nothing for each grid of samples, if it can."""
 
 
 class Loop:
@@ -140,9 +143,10 @@ class Loop:
         if regular and isinstance(self.training.schedule, Observes):
             losses = {k.removeprefix("loss."): v for k, v in values.items() if k.startswith("loss.")}
             self.training.schedule.observe(losses)
-        images: Mapping[str, Tensor] = {}
+        images: dict[str, Tensor] = {}
         if samples and self.world.leads:
             images = sample(trainer.translators(), data.preview(), trainer.device)
+            images |= imagined(trainer.method, N_IMAGINED)
             metrics |= paired_scores(trainer.translators(), data, trainer.device)
         for wish in self._watch("logged", running, trainer.step, metrics, images):
             if isinstance(wish, (Stop, Rollback)):

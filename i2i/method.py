@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -78,6 +78,14 @@ class Method(nn.Module, ABC):
         """What is kept for inference: a module from images to images for each direction, `ab` and `ba`."""
 
 
+@runtime_checkable
+class Imagines(Protocol):
+    """A method that makes images from nothing; its samples show them, beside translations if it has any."""
+
+    def imagine(self, n: int) -> dict[str, Tensor]:
+        """n images of domain `a`, of `b` or of both, (n, C, H, W) in [-1, 1], always the same for the same weights."""
+
+
 class Scored:
     """A discriminator that remembers the mean logit it gave to each tensor, for an update's scores.
 
@@ -96,6 +104,10 @@ class Scored:
             maps
         )
         return logits
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The discriminator and everything inside it."""
+        return self.discriminator.modules()
 
     def means(self, **images: Tensor) -> dict[str, Tensor]:
         """The mean logit of each of these tensors that was shown, by the given names."""

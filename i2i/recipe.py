@@ -78,14 +78,14 @@ class ExtraLossOptions(Options):
     """`[[extra_loss]]` without the loss itself: where a pair loss is added."""
 
     weight: Annotated[float, Gt(0)] = 1.0
-    between: tuple[str, str]
+    between: tuple[str, str] | tuple[str, str, str]
     player: str
     label: str | None = None
 
 
 @dataclass(frozen=True)
 class ExtraLoss:
-    """A pair loss between two tensors that the method publishes, for one player."""
+    """A pair loss between tensors that the method publishes, for one player."""
 
     loss: Builder
     options: ExtraLossOptions

@@ -21,12 +21,12 @@ Reduce = Callable[[Sequence[nn.Parameter]], None]
 
 @dataclass(frozen=True, slots=True)
 class ExtraTerm:
-    """A pair loss between two tensors that the method publishes, added to a player's first move that has both."""
+    """A pair loss between tensors that the method publishes, added to a player's first move that has them all."""
 
     name: str
     loss: PairLoss
     weight: float
-    between: tuple[str, str]
+    between: tuple[str, ...]
     player: str
 
 
@@ -254,4 +254,4 @@ def _unplayed(term: ExtraTerm, published: set[str], players: Mapping[str, Any]) 
     for name in term.between:
         if name not in published:
             return Problem(where, f"{name!r} is not published by the method{suggest(name, published)}")
-    return Problem(where, f"no move of {term.player!r} publishes both {' and '.join(map(repr, term.between))}")
+    return Problem(where, f"no move of {term.player!r} publishes {' and '.join(map(repr, term.between))} together")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from i2i import __version__
 from i2i.data import Data, Images, Source, open_data
@@ -18,7 +20,7 @@ from i2i.engine import Engine
 from i2i.errors import I2IError, Problem, collecting, suggest
 from i2i.method import Method
 from i2i.optim import build as build_optimizers
-from i2i.recipe import Recipe
+from i2i.recipe import ExtraLoss, Recipe
 from i2i.schedules import Schedule
 from i2i.trainer import ExtraTerm, Trainer, players_parameters
 
@@ -86,10 +88,7 @@ class Training:
             autocast=precision == "bf16",
             clip=options.clip,
             ema=options.ema,
-            terms=[
-                ExtraTerm(e.label, e.loss(), e.options.weight, e.options.between, e.options.player)
-                for e in recipe.extra_losses
-            ],
+            terms=[_term(e, device) for e in recipe.extra_losses],
             reduce=world.average if world.size > 1 else None,
         )
         return cls(recipe, method, source, data, trainer, schedule, sum(n_steps), precision, world)
@@ -139,7 +138,7 @@ class Training:
 
 
 def check_players(recipe: Recipe, method: Method) -> None:
-    """Raises I2IError for every table of a player whom the method does not have."""
+    """Raises I2IError for every table of a player whom the method does not have, and for an average of nothing."""
     players = method.players()
     named = {f"optim.{name}": name for name, value in recipe.optim.items() if isinstance(value, dict)}
     named |= {f"extra_loss.{i}.player": e.options.player for i, e in enumerate(recipe.extra_losses)}
@@ -148,8 +147,22 @@ def check_players(recipe: Recipe, method: Method) -> None:
         for where, name in named.items()
         if name not in players
     ]
+    if recipe.train.ema and not method.translators():
+        problems.append(Problem("train.ema", "averages translators, and this method has none; leave it at 0"))
     if problems:
         raise I2IError(*problems)
+
+
+def _term(extra: ExtraLoss, device: torch.device) -> ExtraTerm:
+    loss, options = extra.loss(), extra.options
+    try:
+        inspect.signature(loss).bind(*options.between)
+    except TypeError:
+        message = f"{extra.loss.qualified!r} does not take {len(options.between)} tensors"
+        raise I2IError(Problem(f"extra_loss {extra.label!r}", message)) from None
+    if isinstance(loss, nn.Module):
+        loss.to(device)
+    return ExtraTerm(extra.label, loss, options.weight, options.between, options.player)
 
 
 def _device_name(device: torch.device) -> str:

@@ -50,7 +50,7 @@ class Translator:
         height, width = images.shape[-2:]
         multiple = size_multiple(self.module)
         padding = (0, -width % multiple, 0, -height % multiple)
-        with _evaluating(self.module):
+        with evaluating(self.module):
             try:
                 padded = F.pad(images, padding, mode="reflect") if any(padding) else images
                 out: Tensor = self.module(padded)
@@ -68,7 +68,7 @@ def size_multiple(module: nn.Module) -> int:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, and a copy of the random state, for as long as the block lasts."""
     modes = {m: m.training for m in module.modules()}
     device = next(module.parameters()).device
@@ -163,6 +163,8 @@ def find_translator(
     recipe = run.recipe
     names = tuple(recipe["data"]["names"])
     direction = _direction(to, names)
+    if not any(run.weights(d).is_file() for d in ("ab", "ba")) and checkpoint.steps(run.checkpoints):
+        raise I2IError(Problem(str(source), f"its method, {recipe['method']['name']}, translates nothing"))
     if at == "latest":
         path = run.weights(direction)
         if not path.is_file():

@@ -31,6 +31,5 @@ def seeded() -> None:
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The reference and every plugin of this repository, none that happens to be installed."""
-    modules = [p for p in PLUGINS.glob("*.py") if p.name != "__init__.py"]
-    packages = [p.parent for p in PLUGINS.glob("*/__init__.py")]
-    return Engine(sorted(modules + packages), entry_points=False)
+    names = [p.stem for p in PLUGINS.glob("[!_]*.py")] + [p.parent.name for p in PLUGINS.glob("*/__init__.py")]
+    return Engine([f"i2i_plugins.{name}" for name in sorted(names)], entry_points=False)

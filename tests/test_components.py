@@ -17,8 +17,8 @@ PLUGINS = Path(__file__).parent.parent / "plugins"
 
 def everything() -> list:
     """Every component of this repository, as a parameter named after it."""
-    modules = [p for p in PLUGINS.glob("*.py") if p.name != "__init__.py"]
-    engine = Engine(sorted(modules + [p.parent for p in PLUGINS.glob("*/__init__.py")]), entry_points=False)
+    names = [p.stem for p in PLUGINS.glob("[!_]*.py")] + [p.parent.name for p in PLUGINS.glob("*/__init__.py")]
+    engine = Engine([f"i2i_plugins.{name}" for name in sorted(names)], entry_points=False)
     return [pytest.param(c, engine.registry, id=f"{c.kind.name}-{c.name}") for c in engine.components()]
 
 

@@ -97,7 +97,7 @@ def test_an_extra_term_joins_the_first_move_that_publishes_both():
     ("between", "who", "message"),
     [
         (("shared", "fake"), "x", "'fake' is not published"),
-        (("shared", "b"), "y", "no move of 'y' publishes both"),
+        (("shared", "b"), "y", "no move of 'y' publishes 'shared' and 'b' together"),
         (("shared", "b"), "z", "'z' is no player"),
     ],
 )

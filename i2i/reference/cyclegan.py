@@ -34,7 +34,7 @@ class CycleGAN(Method):
         discriminator_steps: k; a step takes k fresh batches, the discriminators move on each, the generators on the
             first (Goodfellow et al. 2014, algorithm 1).
         generator, discriminator: one for each direction and each domain.
-        adversarial: the game (equation 1 in its least-squares form).
+        adversarial: the game (equation 1 in its least-squares form), one for each discriminator.
         cycle, identity: distances between images.
         pool: history of fakes, one for each domain.
     """
@@ -66,7 +66,8 @@ class CycleGAN(Method):
         self.generator_ba = generator(channels_b, channels_a)
         self.discriminator_a = discriminator(channels_a)
         self.discriminator_b = discriminator(channels_b)
-        self.adversarial, self.cycle, self.identity = adversarial(), cycle(), identity()
+        self.adversarial_a, self.adversarial_b = adversarial(), adversarial()
+        self.cycle, self.identity = cycle(), identity()
         self.pool_a, self.pool_b = pool(), pool()
 
     def players(self) -> dict[str, list[nn.Module]]:
@@ -84,8 +85,8 @@ class CycleGAN(Method):
         fake_b, fake_a = self.generator_ab(a), self.generator_ba(b)
         rec_a, rec_b = self.generator_ba(fake_b), self.generator_ab(fake_a)
         losses = {
-            "adversarial_ab": self.adversarial.for_generator(self.discriminator_b, b, fake_b),
-            "adversarial_ba": self.adversarial.for_generator(self.discriminator_a, a, fake_a),
+            "adversarial_ab": self.adversarial_b.for_generator(self.discriminator_b, b, fake_b),
+            "adversarial_ba": self.adversarial_a.for_generator(self.discriminator_a, a, fake_a),
             "cycle_a": self.lambda_a * self.cycle(rec_a, a),
             "cycle_b": self.lambda_b * self.cycle(rec_b, b),
         }
@@ -107,8 +108,8 @@ class CycleGAN(Method):
         fake_b, fake_a = self.pool_b(fake_b.detach()), self.pool_a(fake_a.detach())
         judge_a, judge_b = Scored(self.discriminator_a), Scored(self.discriminator_b)
         losses = {
-            "D_b": self.adversarial.for_discriminator(judge_b, batch.b, fake_b),
-            "D_a": self.adversarial.for_discriminator(judge_a, batch.a, fake_a),
+            "D_b": self.adversarial_b.for_discriminator(judge_b, batch.b, fake_b),
+            "D_a": self.adversarial_a.for_discriminator(judge_a, batch.a, fake_a),
         }
         scores = {
             **judge_a.means(D_a_real=batch.a, D_a_fake=fake_a),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from annotated_types import Ge
@@ -86,6 +87,43 @@ class ResnetGenerator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         out: Tensor = self.model(images)
         return out
+
+    def encode(self, images: Tensor, taps: Sequence[int]) -> list[Tensor]:
+        """The outputs of these layers of `model` (see `i2i.slots.Encodes`)."""
+        return outputs_of(self.model, images, taps)
+
+    def feature_channels(self, taps: Sequence[int]) -> list[int]:
+        """Their channels. Raises ValueError for a tap that is no layer."""
+        return channels_of(self.model, taps)
+
+
+def outputs_of(model: nn.Sequential, images: Tensor, taps: Sequence[int]) -> list[Tensor]:
+    """The outputs of some layers, by their places in `model`, in the order of `taps`; stops after the last of them."""
+    outputs: dict[int, Tensor] = {}
+    for place, layer in enumerate(model[: max(taps) + 1]):
+        images = layer(images)
+        # a ReLU that works in place would change what was noted before it
+        outputs[place] = images.clone() if place in taps and _is_changed_by(model[place + 1 : place + 2]) else images
+    return [outputs[tap] for tap in taps]
+
+
+def _is_changed_by(following: nn.Sequential) -> bool:
+    return any(getattr(layer, "inplace", False) for layer in following)
+
+
+def channels_of(model: nn.Sequential, taps: Sequence[int]) -> list[int]:
+    """Channels of the outputs of some layers of convolutions. Raises ValueError for a tap that is no layer."""
+    channels: list[int] = []
+    for layer in model:
+        convolutions = [m for m in layer.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+        channels.append(convolutions[-1].out_channels if convolutions else channels[-1] if channels else 0)
+        if isinstance(layer, nn.PixelShuffle):
+            channels[-1] //= layer.upscale_factor**2
+    first = next(m for m in model.modules() if isinstance(m, nn.Conv2d)).in_channels
+    for tap in taps:
+        if not 0 <= tap < len(channels):
+            raise ValueError(f"there is no layer {tap}; the generator has {len(channels)}, from 0")
+    return [channels[tap] or first for tap in taps]
 
 
 def _conv(n_in: int, n_out: int, norm: Normalization, size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:

@@ -66,7 +66,8 @@ class Watcher(Protocol):
             metrics: `epoch`, `seconds` (of training, over all processes), `images_per_second`, and by prefix
                 `loss.`, `score.`, `lr.` and `test.` (on the held-out pairs; only beside samples).
             images: empty, or the fixed samples, (N, C, H, W) in [-1, 1] on the CPU: `a`, `ab` (translated to b), `aba`
-                (and back), and with a paired test split `true_ab`; likewise `b`, `ba`, `bab`, `true_ba`.
+                (and back), and with a paired test split `true_ab`; likewise `b`, `ba`, `bab`, `true_ba`; `new_a` and
+                `new_b`, made from nothing.
         """
 
     def finished(self, run: Running) -> None:

@@ -22,7 +22,8 @@ class Samples:
     """Writes a grid of the fixed samples to samples/STEP.png in the run's folder, whenever there are samples.
 
     Rows are input, translated, reconstructed and, where it is known, the true partner; first from a to b, then from b
-    to a. Images are columns. Images below 128 px are enlarged by a whole factor, pixel by pixel.
+    to a; then what the method makes from nothing. Images are columns. Images below 128 px are enlarged by a whole
+    factor, pixel by pixel.
     """
 
     def started(self, run: Running) -> None:
@@ -57,10 +58,10 @@ def grid(images: Mapping[str, Tensor], names: tuple[str, str]) -> Image.Image:
     blocks = [
         [("a", a), ("ab", f"{a} -> {b}"), ("aba", f"-> {a}"), ("true_ab", f"true {b}")],
         [("b", b), ("ba", f"{b} -> {a}"), ("bab", f"-> {b}"), ("true_ba", f"true {a}")],
+        [("new_a", f"new {a}"), ("new_b", f"new {b}")],
     ]
-    shown = [
-        [(label, images[key]) for key, label in block if key in images] for block in blocks if block[1][0] in images
-    ]
+    shown = [[(label, images[key]) for key, label in block if key in images] for block in blocks]
+    shown = [block for block in shown if block]
     tensors = [tensor for block in shown for _, tensor in block]
     height, width = (max(t.shape[axis] for t in tensors) for axis in (-2, -1))
     scale = max(1, SMALL // max(height, width))
