@@ -25,6 +25,7 @@ def everything() -> list:
 SMALL = {
     "cyclegan": {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
     "resnet": {"base_channels": 8},
+    "resnet_antialiased": {"base_channels": 8},
 }
 """Options that make a check quick; every default is built in the test after it."""
 
