@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from i2i.engine import Engine
 from i2i.errors import I2IError
@@ -97,3 +98,19 @@ def test_same_seed_same_weights(engine: Engine) -> None:
 def test_spread_is_positive(engine: Engine, name: str, option: str) -> None:
     with pytest.raises(I2IError, match=rf"initialization\.{option}: .*greater than 0"):
         initialize(engine, nn.Linear(2, 2), name, **{option: 0})
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("parametrize", [spectral_norm, weight_norm])
+@pytest.mark.parametrize("build", [build for build, *_ in LAYERS.values()])
+def test_parametrized_weights(engine: Engine, name: str, parametrize, build) -> None:
+    """Weight normalization gives back the weight that was drawn; spectral normalization divides it by its norm."""
+    plain, layer = build(), parametrize(build())
+    parameters = list(layer.parameters())
+    for one in (plain, layer):
+        torch.manual_seed(1)
+        initialize(engine, one, name)
+    assert all(p is q and q.is_leaf and q.requires_grad for p, q in zip(parameters, layer.parameters(), strict=True))
+    found = layer.weight if parametrize is weight_norm else layer.parametrizations.weight.original
+    torch.testing.assert_close(found, plain.weight)
+    assert not layer.bias.any()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
+import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import is_parametrized
 
 
 class Normal:
@@ -28,14 +30,19 @@ def initialize(module: nn.Module, fill: Callable[[Tensor], object], norm_std: fl
 
     Args:
         module: changed in place, with everything inside it.
-        fill: fills a weight in place.
+        fill: fills a weight in place; of a parametrized one (spectral normalization, say) what it is computed from.
         norm_std: standard deviation of the weights of affine normalizations; anything else, such as the slope of a
             PReLU, is left alone.
     """
     for layer in module.modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
         if isinstance(layer, (_ConvNd, nn.Linear)):
-            fill(layer.weight)
+            if is_parametrized(layer, "weight"):  # computed at each access, so what it is computed from has to change
+                filled = torch.empty_like(weight)
+                fill(filled)
+                layer.weight = filled
+            else:
+                fill(layer.weight)
         elif isinstance(weight, nn.Parameter) and weight.dim() == 1 and isinstance(bias, nn.Parameter):
             nn.init.normal_(weight, 1.0, norm_std)
         else:
