@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -39,25 +39,21 @@ def examine(
     crop_size: int,
     channels: tuple[int, int],
     batch_size: int = 1,
-    extras: Mapping[str, Tensor] | None = None,
     builder: Builder | None = None,
 ) -> list[Finding]:
     """Checks a built method against the images it will be trained on.
 
-    A copy plays one step, so that the method and torch's generators stay as they are.
+    A copy plays one step with grey images and made-up extras; the method and torch's generators stay as they are.
 
     Args:
         crop_size: height and width of the images, in px.
         channels: of both domains.
         batch_size: images per batch.
-        extras: tensors of `batch_size` rows for a method that needs them; without them such a method is not played.
         builder: what the method was built by, to say how many layers of a discriminator would fit.
     """
     if wrong := list(_multiples(method, crop_size)):
         return wrong
-    if method.needs - (extras or {}).keys():
-        return []
-    stage = Stage(method, Shown(channels, batch_size, extras or {}))
+    stage = Stage(method, Shown(channels, batch_size))
     seen = stage.play(crop_size)
     layers = dict(method.named_modules())
     findings = [*_failure(method, seen, stage), *_normalizations(method, layers, seen, stage)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,16 +20,24 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the rehearsal is played with: sizes of the batch, and its extras."""
+    """What the rehearsal is played with: sizes of the batch."""
 
     channels: tuple[int, int]
     batch_size: int = 1
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def batch(self, size: int, n_batches: int, device: torch.device) -> Batch:
-        """Grey images of `size` px."""
-        a, b = (torch.zeros(self.batch_size * n_batches, c, size, size, device=device) for c in self.channels)
-        return Batch(a, b, {name: value.to(device) for name, value in self.extras.items()})
+    def batch(self, method: Method, size: int, device: torch.device) -> Batch:
+        """Grey images of `size` px, and the extras that the method needs."""
+        n = self.batch_size * method.n_batches
+        a, b = (torch.zeros(n, c, size, size) for c in self.channels)
+        return Batch(a, b, made_up_extras(method.needs, n, size)).map(lambda tensor: tensor.to(device))
+
+
+def made_up_extras(names: Iterable[str], n: int, size: int) -> dict[str, Tensor]:
+    """Extras for n images that nobody has looked at: every mask is all ones, every label is 0."""
+    return {
+        name: torch.ones(n, 1, size, size) if name.startswith("mask") else torch.zeros(n, dtype=torch.long)
+        for name in names
+    }
 
 
 @dataclass
@@ -93,7 +101,7 @@ class Stage:
             if name:
                 layer.register_forward_pre_hook(partial(_enter, seen, stack, name))
                 layer.register_forward_hook(partial(_leave, seen, stack, name))
-        batch = self.shown.batch(size, method.n_batches, device)
+        batch = self.shown.batch(method, size, device)
         with torch.random.fork_rng(devices=[]):
             try:
                 for _ in method.play(batch, 0):

@@ -70,6 +70,7 @@ class Training:
                 recipe.data,
                 source,
                 paired=method.paired,
+                needs=method.needs,
                 seed=options.seed,
                 n_batches=method.n_batches,
                 n_micro_batches=options.accumulate,
@@ -77,8 +78,6 @@ class Training:
                 world_size=world.size,
                 progress=progress,
             )
-        if method.needs and (missing := method.needs - data.batches(0)[0].extras.keys()):
-            raise I2IError(Problem("data.source", f"gives no {', '.join(sorted(missing))}, which the method needs"))
         n_steps = recipe.length.steps(data.steps_per_epoch)
         schedule: Schedule = recipe.schedule(*n_steps)
         trainer = Trainer(

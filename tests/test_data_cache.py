@@ -165,9 +165,9 @@ def test_what_goes_to_a_worker_is_the_path_of_the_cache_not_its_bytes(source):
     data = opened(source, load_size=200, crop_size=12)
     sent = bytes(ForkingPickler.dumps(data._steps))
     assert len(sent) < 5_000  # five images of this size are 600,000
-    received = ForkingPickler.loads(sent)[3].images
-    for (a, b), (x, y) in zip(data._steps[3].images, received, strict=True):
-        assert np.array_equal(a, x) and np.array_equal(b, y)
+    received = ForkingPickler.loads(sent)[3].batches
+    for here, there in zip(data._steps[3].batches, received, strict=True):
+        assert np.array_equal(here["a"], there["a"]) and np.array_equal(here["b"], there["b"])
 
 
 def test_the_cache_is_readable_by_whom_the_umask_says(source, cache, tmp_path):

@@ -1,6 +1,6 @@
 """Checks before the first step: what they find is what a real step would run into, and they change nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -207,12 +207,11 @@ def test_methods_that_need_extras() -> None:
         needs = frozenset({"label_a"})
 
         def play(self, batch: Batch, step: int) -> Iterator[Update]:
-            yield Update("one", {"g": self.network(batch.a + batch.extras["label_a"].float()).mean()})
+            label = batch.extras["label_a"].float()[:, None, None, None]
+            yield Update("one", {"g": self.network(batch.a + label).mean()})
 
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(8), nn.InstanceNorm2d(4))
-    extras: Mapping[str, Tensor] = {"label_a": torch.zeros(1, 1, 1, 1, dtype=torch.int64)}
-    assert examine(Labelled(network), crop_size=8, channels=(3, 3)) == []
-    (finding,) = examine(Labelled(network), crop_size=8, channels=(3, 3), extras=extras)
+    (finding,) = examine(Labelled(network), crop_size=8, channels=(3, 3))
     assert finding.where == "network.2"
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from i2i.data import workers
-from i2i.data.pixels import Array
 from i2i.data.source import Split, UnreadableImage
-from i2i.data.steps import Domain, Steps, Taken, take
+from i2i.data.steps import Domain, Row, Steps, Taken, stacked, take
 from i2i.data.table import DataOptions
 from i2i.errors import Problem
 from i2i.method import Batch
@@ -103,20 +101,21 @@ class Data:
         """n evenly spaced held-out images of each domain (training images where none are held out), not cropped."""
         a, b, split = self._shown.a, self._shown.b, self._shown.split
         n = min(n, len(a.usable), len(b.usable))
-        rows: list[list[Array]] = []
+        rows: list[Row] = []
         names: tuple[list[str], list[str]] = ([], [])
         for i in range(n):
             if split.paired:
-                there, row = self._take((a, b), i * len(a.usable) // n)
+                there, (row_a, row_b) = self._take((a, b), i * len(a.usable) // n)
                 places = (there, there)
             else:
-                place_a, (image_a,) = self._take((a,), i * len(a.usable) // n)
-                place_b, (image_b,) = self._take((b,), i * len(b.usable) // n)
-                row, places = [image_a, image_b], (place_a, place_b)
-            rows.append(row)
+                place_a, (row_a,) = self._take((a,), i * len(a.usable) // n)
+                place_b, (row_b,) = self._take((b,), i * len(b.usable) // n)
+                places = (place_a, place_b)
+            rows.append(row_a | row_b)
             names[0].append(split.a.name(a.usable[places[0]]))
             names[1].append(split.b.name(b.usable[places[1]]))
-        return Preview(*_columns(rows), split.paired, names)
+        shown = _batch(stacked(rows))
+        return Preview(shown.a, shown.b, split.paired, names)
 
     def test_batches(self, batch_size: int = 16) -> Iterator[Batch] | None:
         """All held-out pairs in order, (batch_size or fewer, C, size, size); None if no pairs are held out."""
@@ -127,22 +126,22 @@ class Data:
         for start in range(0, len(a.usable), batch_size):
             rows = []
             for i in range(start, min(start + batch_size, len(a.usable))):
-                there, row = self._take((a, b), i)
-                rows += [row] if there == i else []  # the next one comes in its own turn
+                there, (row_a, row_b) = self._take((a, b), i)
+                rows += [row_a | row_b] if there == i else []  # the next one comes in its own turn
             if rows:
-                yield Batch(*_columns(rows))
+                yield _batch(stacked(rows))
 
-    def _take(self, domains: tuple[Domain, ...], place: int) -> tuple[int, list[Array]]:
+    def _take(self, domains: tuple[Domain, ...], place: int) -> tuple[int, list[Row]]:
         unreadable: list[Problem] = []
         found = take(domains, place, self._steps.skip, unreadable)
         self._record(unreadable)
         return found
 
     def _finish(self, taken: Taken) -> list[Batch]:
-        if not taken.images:
+        if not taken.batches:
             raise UnreadableImage(*taken.unreadable)
         self._record(taken.unreadable)
-        return [Batch(_to_tensor(a), _to_tensor(b)) for a, b in taken.images]
+        return [_batch(rows) for rows in taken.batches]
 
     def _record(self, unreadable: tuple[Problem, ...] | list[Problem]) -> None:
         for message in map(str, unreadable):
@@ -151,14 +150,11 @@ class Data:
                 warnings.warn(f"{message}; the next image is shown in its place", stacklevel=2)
 
 
-def _columns(rows: list[list[Array]]) -> tuple[Tensor, Tensor]:
-    a, b = (_to_tensor(np.stack(images)) for images in zip(*rows, strict=True))
-    return a, b
-
-
-def _to_tensor(images: Array) -> Tensor:
-    """uint8 to float32 in [-1, 1]."""
-    return torch.from_numpy(images).to(torch.float32).div_(127.5).sub_(1.0)
+def _batch(rows: Row) -> Batch:
+    """Images uint8 to float32 in [-1, 1], masks in [0, 1]."""
+    tensors = {name: torch.from_numpy(part) for name, part in rows.items()}
+    a, b = (tensors.pop(name).to(torch.float32).div_(127.5).sub_(1.0) for name in "ab")
+    return Batch(a, b, {name: t.to(torch.float32).div_(255) if t.dim() > 1 else t for name, t in tensors.items()})
 
 
 def _as_it_is(taken: Taken) -> Taken:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from i2i.data.loading import Data, Shown
 from i2i.data.order import Order
 from i2i.data.pixels import Array, Decoded, Pixels, Report, prepare_all
 from i2i.data.source import Checks, Images, Source, Split, UnreadableImage
-from i2i.data.steps import Domain, Steps
+from i2i.data.steps import Domain, Labels, Steps
 from i2i.data.table import DataOptions
 from i2i.errors import I2IError, Problem
 
 Progress = Callable[[str, int, int], None]
+EXTRAS_FROM = "`fluent-emoji` gives labels and masks where it is asked to, `labelled_folders` gives labels"
 N_SHOWN = 10
 N_WARNED = 3
 
@@ -27,6 +29,7 @@ def open_data(
     source: Source,
     *,
     paired: bool,
+    needs: Collection[str] = (),
     seed: int,
     n_batches: int = 1,
     n_micro_batches: int = 1,
@@ -40,29 +43,34 @@ def open_data(
         options: the table [data].
         source: where the images come from.
         paired: the method needs the same scene at the same index; both domains then share order, crops and flips.
+        needs: extras that the method needs.
         seed: what order, crops and flips depend on.
         n_batches: fresh batches per step that the method asks for.
         n_micro_batches: a step's batches of which gradients are summed.
         rank, world_size: this process, and how many there are.
         progress: told the domain's name, images done and images in all, while the cache is made.
 
-    Raises I2IError for unpaired images where pairs are needed, for unreadable images (unless they are skipped; all at
-    once), and if none is left.
+    Raises I2IError for unpaired images where pairs are needed, for extras that are needed and missing, for unreadable
+    images (unless they are skipped; all at once), and if none is left.
     """
     train, test = source.train(), source.test()
     if paired and not train.paired:
         message = "the method needs pairs (the same scene in both domains), and this source has none"
         raise I2IError(Problem("data.source", f"{message}; sources of pairs are `pairs` and `side_by_side`"))
-    for split in (train, test):
-        if split is not None and split.paired and len(split.a) != len(split.b):
-            raise I2IError(Problem("data.source", f"has {len(split.a)} and {len(split.b)} images, which are no pairs"))
+    if missing := sorted({*needs} - train.extras.keys()):
+        message = f"gives no {' and no '.join(missing)}, which the method needs"
+        raise I2IError(Problem("data.source", f"{message}; {EXTRAS_FROM}"))
+    if wrong := [problem for split in (train, test) if split is not None for problem in _misfits(split)]:
+        raise I2IError(*wrong)
     bad: list[Problem] = []
     a, b = _open_split(train, options, options.load_size, progress, bad)
     if test is not None:
         shown = Shown(test, *_open_split(test, options, options.crop_size, progress, bad), True)
     else:
-        images = zip((train.a, train.b), options.both_channels, (a, b), strict=True)
-        shown_a, shown_b = (Domain(Decoded(i, channels, options.crop_size), d.usable) for i, channels, d in images)
+        images = zip("ab", (train.a, train.b), options.both_channels, (a, b), strict=True)
+        shown_a, shown_b = (
+            Domain({name: Decoded(i, channels, options.crop_size)}, d.usable) for name, i, channels, d in images
+        )
         shown = Shown(train, shown_a, shown_b, False)
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
@@ -93,11 +101,7 @@ def _open_split(
     split: Split, options: DataOptions, size: int, progress: Progress | None, bad: list[Problem]
 ) -> tuple[Domain, Domain]:
     """Both domains, prepared, without those that cannot be read; of a pair, both are left out."""
-    opened = []
-    for images, name, channels in zip((split.a, split.b), options.names, options.both_channels, strict=True):
-        report: Report = partial(progress, name) if progress else _silent
-        opened.append(_open(images, channels, size, options.cache, report))
-    (pixels_a, bad_a), (pixels_b, bad_b) = opened
+    (parts_a, bad_a), (parts_b, bad_b) = (_open_domain(split, domain, options, size, progress) for domain in (0, 1))
     for found, name in zip((bad_a, bad_b), options.names, strict=True):
         new = [p for error in found.values() for p in error.problems if p not in bad]  # a file may hold both of a pair
         if new and options.unreadable == "skip":
@@ -106,7 +110,26 @@ def _open_split(
     out_a, out_b = (bad_a.keys() | bad_b.keys(),) * 2 if split.paired else (bad_a.keys(), bad_b.keys())
     usable_a = tuple(i for i in range(len(split.a)) if i not in out_a)
     usable_b = tuple(i for i in range(len(split.b)) if i not in out_b)
-    return Domain(pixels_a, usable_a), Domain(pixels_b, usable_b)
+    return Domain(parts_a, usable_a), Domain(parts_b, usable_b)
+
+
+def _open_domain(
+    split: Split, domain: Literal[0, 1], options: DataOptions, size: int, progress: Progress | None
+) -> tuple[dict[str, Pixels | Labels], Unreadable]:
+    """The images of a (0) or b (1) and their extras, prepared; what is unreadable in any of them."""
+    key, name = "ab"[domain], options.names[domain]
+    parts: dict[str, Pixels | Labels] = {}
+    unreadable: Unreadable = {}
+    extras = {part: values for part, values in split.extras.items() if part.endswith(f"_{key}")}
+    for part, values in {key: (split.a, split.b)[domain], **extras}.items():
+        if isinstance(values, Images):
+            what, channels = (name, options.both_channels[domain]) if part == key else (f"{name} ({part})", 1)
+            report: Report = partial(progress, what) if progress else _silent
+            parts[part], bad = _open(values, channels, size, options.cache, report)
+            unreadable = bad | unreadable
+        else:
+            parts[part] = np.array(values, np.int64)
+    return parts, unreadable
 
 
 def _open(images: Images, channels: int, size: int, cache: bool, report: Report) -> tuple[Pixels, Unreadable]:
@@ -138,6 +161,19 @@ def _check(images: Images) -> Unreadable:
             except UnreadableImage as error:
                 unreadable[index] = error
     return unreadable
+
+
+def _misfits(split: Split) -> Iterator[Problem]:
+    """What does not fit together in a split."""
+    n = {"a": len(split.a), "b": len(split.b)}
+    if split.paired and n["a"] != n["b"]:
+        yield Problem("data.source", f"has {n['a']} and {n['b']} images, which are no pairs")
+    for name, values in split.extras.items():
+        domain = name.rpartition("_")[2]
+        if domain not in n:
+            yield Problem("data.source", f"gives an extra {name!r}; the name of an extra ends in _a or _b")
+        elif len(values) != n[domain]:
+            yield Problem("data.source", f"has {len(values)} of {name!r} for {n[domain]} images of {domain}")
 
 
 def _shortened(problems: list[Problem]) -> list[Problem]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
@@ -14,6 +15,7 @@ class UnreadableImage(I2IError):  # noqa: N818 (as I2IError: users read it)
     """One image that cannot be used; its only problem names the file and says why."""
 
 
+@runtime_checkable
 class Images(Protocol):
     """The images of one domain and split, by index from 0. `read` is called from several threads and processes.
 
@@ -42,11 +44,20 @@ class Checks(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Images of both domains; `paired` says that one index is one scene in both."""
+    """Images of both domains.
+
+    Args:
+        a, b: the images.
+        paired: one index is one scene in both.
+        extras: what belongs to the images of a or b, by index, under a name that ends in `_a` or `_b`. Numbers, such as
+            `label_a`, come in batches as (N,) int64. Images, such as `mask_b`, are resized, cropped and mirrored with
+            their image and come as (N, 1, H, W) in [0, 1].
+    """
 
     a: Images
     b: Images
     paired: bool = False
+    extras: Mapping[str, Sequence[int] | Images] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from i2i.data.order import Draw, Order
 from i2i.data.pixels import Array, Pixels
 from i2i.data.source import UnreadableImage
 from i2i.errors import Problem
 
+Labels = NDArray[np.int64]
+Row = dict[str, Any]
+"""By name, what belongs together: images and masks (C, H, W) uint8, labels int64."""
+
 
 @dataclass(frozen=True)
 class Domain:
-    """Prepared images of one domain, and the indices of those that can be used."""
+    """Prepared images of one domain under its name, `a` or `b`, and their extras; the indices of those to use."""
 
-    pixels: Pixels
+    parts: Mapping[str, Pixels | Labels]
     usable: tuple[int, ...]
 
+    def row(self, place: int) -> Row:
+        """What belongs to the place-th usable image. Raises UnreadableImage."""
+        return {name: part[self.usable[place]] for name, part in self.parts.items()}
 
-def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Problem]) -> tuple[int, list[Array]]:
-    """The place-th usable image of each domain, and the place where it was found.
+
+def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Problem]) -> tuple[int, list[Row]]:
+    """The row of the place-th usable image of each domain, and the place where it was found.
 
     Adds what cannot be read to `unreadable` and, if `skip`, goes on to the next place in all domains, so that pairs
     stay pairs. Raises UnreadableImage.
@@ -30,7 +40,7 @@ def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Pro
     n = min(len(domain.usable) for domain in domains)
     for there in (*range(place, n), *range(place)):
         try:
-            return there, [domain.pixels[domain.usable[there]] for domain in domains]
+            return there, [domain.row(there) for domain in domains]
         except UnreadableImage as error:
             unreadable.extend(error.problems)
             if not skip:
@@ -38,14 +48,19 @@ def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Pro
     raise UnreadableImage(Problem("data.source", "none of the images can be read any more"))
 
 
+def stacked(rows: Sequence[Row]) -> Row:
+    """Rows as one: images and masks (N, C, H, W), labels (N,)."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
 @dataclass(frozen=True)
 class Taken:
-    """One step's images: (N, C, crop, crop) of both domains for each micro-batch, and what could not be read.
+    """One step's micro-batches: images and masks (N, C, crop, crop), labels (N,); and what could not be read.
 
-    No images at all: the step has failed for that reason.
+    No micro-batch at all: the step has failed for that reason.
     """
 
-    images: list[tuple[Array, Array]]
+    batches: list[Row]
     unreadable: tuple[Problem, ...]
 
 
@@ -89,15 +104,13 @@ class Steps:
         except UnreadableImage as error:
             return Taken([], error.problems)
 
-    def _micro_batch(self, number: int, unreadable: list[Problem]) -> tuple[Array, Array]:
+    def _micro_batch(self, number: int, unreadable: list[Problem]) -> Row:
         fresh = range(number * self.n_batches, (number + 1) * self.n_batches)
         starts = [(n * self.world_size + self.rank) * self.batch_size for n in fresh]
-        rows = [self._row(start + place, unreadable) for start in starts for place in range(self.batch_size)]
-        a, b = (np.stack(crops) for crops in zip(*rows, strict=True))
-        return a, b
+        return stacked([self._row(start + place, unreadable) for start in starts for place in range(self.batch_size)])
 
-    def _row(self, position: int, unreadable: list[Problem]) -> tuple[Array, Array]:
-        """The crops at one position of the streams."""
+    def _row(self, position: int, unreadable: list[Problem]) -> Row:
+        """The crops and labels at one position of the streams."""
         draw_a, draw_b = self.order_a.draw(position), self.order_b.draw(position)
         if self.paired:
             draw_b = draw_a
@@ -105,7 +118,11 @@ class Steps:
         else:
             _, (a,) = take((self.a,), draw_a.index, self.skip, unreadable)
             _, (b,) = take((self.b,), draw_b.index, self.skip, unreadable)
-        return self._crop(a, draw_a), self._crop(b, draw_b)
+        return self._crops(a, draw_a) | self._crops(b, draw_b)
+
+    def _crops(self, row: Row, draw: Draw) -> Row:
+        """A mask is cut and mirrored as its image is; a label stays."""
+        return {name: self._crop(part, draw) if part.ndim else part for name, part in row.items()}
 
     def _crop(self, pixels: Array, draw: Draw) -> Array:
         crop = pixels[:, draw.top : draw.top + self.crop_size, draw.left : draw.left + self.crop_size]

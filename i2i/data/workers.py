@@ -21,7 +21,8 @@ def choose(wanted: int | None, steps: Steps) -> int:
 
     Raises I2IError if some are wanted and their images cannot be sent.
     """
-    decoded = [pixels.images for pixels in (steps.a.pixels, steps.b.pixels) if isinstance(pixels, Decoded)]
+    parts = (*steps.a.parts.values(), *steps.b.parts.values())
+    decoded = [part.images for part in parts if isinstance(part, Decoded)]
     strange = [type(images).__name__ for images in decoded if not _can_be_sent(images)]
     if wanted is None:
         return 0 if strange or not decoded else min(4, (os.cpu_count() or 1) // 2)

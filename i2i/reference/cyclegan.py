@@ -91,6 +91,7 @@ class CycleGAN(Method):
             "cycle_b": self.lambda_b * self.cycle(rec_b, b),
         }
         images = {"a": a, "b": b, "fake_b": fake_b, "fake_a": fake_a, "rec_a": rec_a, "rec_b": rec_b}
+        images |= {name: mask for name, mask in first.extras.items() if name.startswith("mask")}
         if self.lambda_identity > 0:
             images |= {"same_a": self.generator_ba(a), "same_b": self.generator_ab(b)}
             losses["identity_a"] = self.lambda_a * self.lambda_identity * self.identity(images["same_a"], a)

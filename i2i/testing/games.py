@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from i2i.errors import I2IError
 from i2i.method import Batch, Method, Update
+from i2i.rehearsal import made_up_extras
 from i2i.trainer import Trainer, players_parameters
 
 Build = Callable[..., Any]
@@ -147,11 +148,8 @@ def _batch(method: Method) -> Batch:
     """Random images, two for each of the step's batches, and the extras that the method needs."""
     n = 2 * method.n_batches
     size = max((_size(module) for module in method.translators().values()), default=SIZE)
-    extras = {
-        name: torch.ones(n, 1, size, size) if name.startswith("mask") else torch.zeros(n, dtype=torch.long)
-        for name in method.needs
-    }
-    return Batch(torch.rand(n, 3, size, size) * 2 - 1, torch.rand(n, 3, size, size) * 2 - 1, extras)
+    a, b = (torch.rand(n, 3, size, size) * 2 - 1 for _ in range(2))
+    return Batch(a, b, made_up_extras(method.needs, n, size))
 
 
 def _size(module: nn.Module) -> int:
