@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from i2i.slots import Logits
@@ -112,3 +113,23 @@ class Scored:
     def means(self, **images: Tensor) -> dict[str, Tensor]:
         """The mean logit of each of these tensors that was shown, by the given names."""
         return {name: self._means[id(t)] for name, t in images.items() if id(t) in self._means}
+
+
+class Conditioned(nn.Module):
+    """A discriminator that sees images beside what they were made from: D(condition, images), as channels.
+
+    Pass it to an adversarial loss in place of the discriminator. What the loss makes of the images, such as the
+    interpolates of a gradient penalty, is made of the images alone; the condition stays as it is.
+
+    Args:
+        discriminator: of the condition's channels and those of the images.
+        condition: (N, C, H, W), one for each image.
+    """
+
+    def __init__(self, discriminator: nn.Module, condition: Tensor) -> None:
+        super().__init__()
+        self.discriminator, self.condition = discriminator, condition
+
+    def forward(self, images: Tensor) -> Logits:
+        logits: Logits = self.discriminator(torch.cat([self.condition, images], dim=1))
+        return logits

@@ -26,6 +26,11 @@ SMALL = {
     "cyclegan": {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
     "resnet": {"base_channels": 8},
     "resnet_antialiased": {"base_channels": 8},
+    "unet": {"base_channels": 4, "depth": 6},
+    **dict.fromkeys(
+        ("pix2pix", "cut", "fastcut", "sincut"),
+        {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
+    ),
 }
 """Options that make a check quick; every default is built in the test after it."""
 
