@@ -55,7 +55,7 @@ class Translator:
                 padded = F.pad(images, padding, mode="reflect") if any(padding) else images
                 out: Tensor = self.module(padded)
             except (RuntimeError, ValueError) as error:
-                if min(height, width) >= 32:
+                if min(height, width) >= max(32, multiple):
                     raise
                 message = f"{width}x{height} px is too small for this network; enlarge the image"
                 raise I2IError(Problem("image", message)) from error

@@ -3,9 +3,13 @@
 import pytest
 import torch
 from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet, BlurDown, BlurUp
+from i2i_plugins.normalizations import BatchNorm
+from i2i_plugins.unet import CurrentBatchNorm, UNet
 from torch import Tensor, nn
 
+from i2i.errors import I2IError
 from i2i.reference.normalization import InstanceNorm
+from i2i.translate import Translator
 
 F = nn.functional
 
@@ -128,3 +132,150 @@ def test_antialiased_patchgan_sees(n_layers, side):
     scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
     seen = images.grad.abs().sum((0, 1)).nonzero()
     assert (seen.max(0).values - seen.min(0).values + 1).tolist() == [side, side]
+
+
+# ----------------------------------------------------------------------------------------------------------------- unet
+
+
+@pytest.mark.parametrize(
+    ("channels", "depth", "millions"),
+    [(3, 8, 54.414), (3, 7, 41.829), (1, 8, 54.408), (1, 6, 29.238)],
+)
+def test_unet_has_the_parameters_of_the_authors_logs(channels, depth, millions):
+    """Their training prints these for unet_256 and unet_128; the last two stand in their issue 1152."""
+    with torch.device("meta"):
+        assert round(n_parameters(UNet(channels, channels, depth=depth)) / 1e6, 3) == millions
+
+
+def test_unet_has_the_names_of_the_authors():
+    """Each level inside the fourth place of the one around it, the outermost without activation and norm."""
+    with torch.device("meta"):
+        batch, instance = UNet(3, 3), UNet(3, 3, norm=InstanceNorm)
+    statistics = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    expected = {"model.model.0.weight", "model.model.3.weight", "model.model.3.bias"}
+    biases = {"model.model.0.bias"}
+    for n_around in range(6):
+        level = "model.model.1.model" + n_around * ".3.model"
+        expected |= names(f"{level}.1", f"{level}.5", parts=("weight",))
+        expected |= names(f"{level}.2", f"{level}.6", parts=statistics)
+        biases |= names(f"{level}.1", f"{level}.5", parts=("bias",))
+    innermost = "model.model.1.model" + 6 * ".3.model"
+    expected |= names(f"{innermost}.1", f"{innermost}.3", parts=("weight",)) | names(f"{innermost}.4", parts=statistics)
+    biases |= names(f"{innermost}.1", f"{innermost}.3", parts=("bias",))
+    assert set(batch.state_dict()) == expected
+    without_norms = {name for name in expected if name.endswith("weight") and batch.get_parameter(name).dim() == 4}
+    assert set(instance.state_dict()) == without_norms | biases | {"model.model.3.bias"}
+
+
+@pytest.mark.parametrize("depth", [5, 6, 8])
+def test_unet_halves_to_one_pixel_and_doubles_its_width_to_eight_times(depth):
+    network = UNet(3, 1, base_channels=2, depth=depth, norm=InstanceNorm)
+    down, up = [], []
+    for m in network.modules():
+        if isinstance(m, nn.Conv2d):
+            m.register_forward_hook(lambda _m, _x, out: down.append(tuple(out.shape[1:])))
+        if isinstance(m, nn.ConvTranspose2d):
+            m.register_forward_hook(lambda _m, x, out: up.append((x[0].shape[1], *out.shape[1:])))
+    side = network.size_multiple
+    assert side == 2**depth and network(torch.rand(1, 3, side, side)).shape == (1, 1, side, side)
+    widths = [2, 4, 8, 16, 16, 16, 16, 16][:depth]
+    assert down == [(w, side >> i, side >> i) for i, w in enumerate(widths, 1)] and down[-1][1:] == (1, 1)
+    outside = [1, *widths[:-1]][::-1]
+    into = [widths[-1], *(2 * w for w in widths[-2::-1])]  # a skip beside what comes from inside
+    assert up == [(i, o, 2 << n, 2 << n) for n, (i, o) in enumerate(zip(into, outside, strict=True))]
+
+
+def unet_of_the_authors(state: dict[str, Tensor], images: Tensor, depth: int) -> Tensor:
+    """U-Net as functions of its state dict; what goes across has been through the LeakyReLU, as in their code."""
+
+    def norm(x: Tensor, layer: str) -> Tensor:
+        return F.batch_norm(x, None, None, state[f"{layer}.weight"], state[f"{layer}.bias"], training=True)
+
+    x, across = F.conv2d(images, state["model.model.0.weight"], stride=2, padding=1), []
+    levels = ["model.model.1.model" + n_around * ".3.model" for n_around in range(depth - 1)]
+    for level in levels:
+        across.append(F.leaky_relu(x, 0.2))
+        x = F.conv2d(across[-1], state[f"{level}.1.weight"], stride=2, padding=1)
+        x = norm(x, f"{level}.2") if level != levels[-1] else x
+    for level in reversed(levels):
+        up, after = (3, 4) if level == levels[-1] else (5, 6)
+        x = F.conv_transpose2d(x.relu(), state[f"{level}.{up}.weight"], stride=2, padding=1)
+        x = torch.cat([across.pop(), norm(x, f"{level}.{after}")], 1)
+    last = "model.model.3"
+    return F.conv_transpose2d(x.relu(), state[f"{last}.weight"], state[f"{last}.bias"], stride=2, padding=1).tanh()
+
+
+@pytest.mark.parametrize("depth", [2, 5, 6])
+def test_unet_by_its_weights(depth):
+    """Images and gradients of the authors' code, although its skips are activated in place and ours are not."""
+    network = UNet(3, 2, base_channels=3, depth=depth, dropout=0.0).double()
+    for p in network.parameters():
+        nn.init.normal_(p, std=0.3)
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 2 - 1
+    state = {k: v.detach().clone().requires_grad_(v.is_floating_point()) for k, v in network.state_dict().items()}
+    expected = unet_of_the_authors(state, images, depth)
+    output = network(images)
+    torch.testing.assert_close(output, expected)
+    weights = torch.randn_like(output)
+    (weights * output).sum().backward()
+    (weights * expected).sum().backward()
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(p.grad, state[name].grad)
+
+
+@pytest.mark.parametrize(("depth", "n"), [(4, 0), (5, 0), (6, 1), (7, 2), (8, 3)])
+def test_unet_drops_out_where_the_authors_do(depth, n):
+    """Last in `num_downs - 5` levels, after their norm, around the innermost one."""
+    network = UNet(3, 3, base_channels=1, depth=depth, dropout=0.3)
+    found = {name: m.p for name, m in network.named_modules() if isinstance(m, nn.Dropout)}
+    levels = ["model.model.1.model" + n_around * ".3.model" for n_around in range(depth - 2)]
+    assert found == {f"{level}.7": 0.3 for level in levels[len(levels) - n :]}
+
+
+@pytest.mark.parametrize("at_inference", [True, False])
+def test_unet_noise_at_inference(at_inference):
+    network = UNet(3, 3, base_channels=2, depth=6, dropout_at_inference=at_inference)
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+
+    def seeded(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return network(images)
+
+    assert not torch.equal(seeded(1), seeded(2))
+    network.eval()
+    assert torch.equal(seeded(1), seeded(1))
+    assert torch.equal(seeded(1), seeded(2)) != at_inference
+
+
+def test_translating_with_noise_and_batch_statistics_changes_nothing():
+    network = UNet(3, 3, base_channels=2, depth=6)
+    network(torch.rand(2, 3, 64, 64))
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    translator = Translator(network, ("a", "b"), (3, 3))
+    images = torch.rand(1, 3, 71, 67) * 2 - 1
+    random_state = torch.get_rng_state()
+    first = translator(images)
+    assert first.shape == images.shape and torch.equal(first, translator(images))
+    assert network.training and torch.equal(random_state, torch.get_rng_state())
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_current_batch_norm_is_of_the_images_at_hand():
+    norm = CurrentBatchNorm(3).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    for mode in (True, False):
+        norm.train(mode)
+        x = torch.randn(4, 3, 5, 6, dtype=torch.float64) * 3 + 1
+        mean = x.mean((0, 2, 3), keepdim=True)
+        variance = (x - mean).square().mean((0, 2, 3), keepdim=True)
+        expected = (x - mean) / (variance + 1e-5).sqrt() * norm.weight[:, None, None] + norm.bias[:, None, None]
+        torch.testing.assert_close(norm(x), expected)
+    assert norm.num_batches_tracked == 1  # of the training batch alone
+    assert norm.state_dict().keys() == BatchNorm(3).state_dict().keys()
+
+
+def test_an_image_smaller_than_a_unet_is_told():
+    translator = Translator(UNet(3, 3, base_channels=1, depth=7), ("a", "b"), (3, 3))
+    with pytest.raises(I2IError, match="60x50 px is too small for this network"):
+        translator(torch.zeros(1, 3, 50, 60))
