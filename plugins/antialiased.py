@@ -15,7 +15,7 @@ from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.reference.init import Normal
 from i2i.reference.normalization import InstanceNorm
-from i2i.reference.resnet import ResidualBlock, channels_of, needs_bias, outputs_of
+from i2i.reference.resnet import ResidualBlock, channels_of, conv_norm, outputs_of
 from i2i.slots import Initialization, Normalization
 
 
@@ -90,12 +90,12 @@ class AntialiasedResnet(nn.Module):
         super().__init__()
         c = base_channels
         self.model = nn.Sequential(
-            nn.ReflectionPad2d(3), *_conv(in_channels, c, norm, 7, padding=0), nn.ReLU(inplace=True),
-            *_conv(c, 2 * c, norm, 3), nn.ReLU(inplace=True), BlurDown(2 * c),
-            *_conv(2 * c, 4 * c, norm, 3), nn.ReLU(inplace=True), BlurDown(4 * c),
+            nn.ReflectionPad2d(3), *conv_norm(in_channels, c, norm, 7), nn.ReLU(inplace=True),
+            *conv_norm(c, 2 * c, norm, 3, padding=1), nn.ReLU(inplace=True), BlurDown(2 * c),
+            *conv_norm(2 * c, 4 * c, norm, 3, padding=1), nn.ReLU(inplace=True), BlurDown(4 * c),
             *(ResidualBlock(4 * c, norm) for _ in range(n_blocks)),
-            BlurUp(4 * c), *_conv(4 * c, 2 * c, norm, 3), nn.ReLU(inplace=True),
-            BlurUp(2 * c), *_conv(2 * c, c, norm, 3), nn.ReLU(inplace=True),
+            BlurUp(4 * c), *conv_norm(4 * c, 2 * c, norm, 3, padding=1), nn.ReLU(inplace=True),
+            BlurUp(2 * c), *conv_norm(2 * c, c, norm, 3, padding=1), nn.ReLU(inplace=True),
             nn.ReflectionPad2d(3), nn.Conv2d(c, out_channels, 7), nn.Tanh(),
         )  # fmt: skip
         initialization()(self)
@@ -143,7 +143,7 @@ class AntialiasedPatchGAN(nn.Module):
         channels = [base_channels * min(2**layer, 8) for layer in range(n_layers + 1)]
         layers: list[nn.Module] = [nn.Conv2d(in_channels, base_channels, 4, padding=1)]
         for narrow, wide in pairwise(channels):
-            layers += [nn.LeakyReLU(0.2, inplace=True), BlurDown(narrow), *_conv(narrow, wide, norm, 4)]
+            layers += [nn.LeakyReLU(0.2, inplace=True), BlurDown(narrow), *conv_norm(narrow, wide, norm, 4, padding=1)]
         last = nn.Conv2d(channels[-1], 1, 4, padding=1)
         self.model = nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True), last)
         initialization()(self)
@@ -157,11 +157,6 @@ def _binomial(channels: int, *row: float) -> Tensor:
     """(channels, 1, n, n): a filter of sum 1 for each channel, the product of a row with itself."""
     one = torch.tensor(row)
     return (one[:, None] * one / one.sum() ** 2).repeat(channels, 1, 1, 1)
-
-
-def _conv(n_in: int, n_out: int, norm: Normalization, size: int, padding: int = 1) -> list[nn.Module]:
-    normalize = norm(n_out)
-    return [nn.Conv2d(n_in, n_out, size, padding=padding, bias=needs_bias(normalize)), normalize]
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from annotated_types import Ge
@@ -30,8 +30,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: Normalization) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1), *_conv(channels, channels, norm, 3), nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1), *_conv(channels, channels, norm, 3),
+            nn.ReflectionPad2d(1), *conv_norm(channels, channels, norm, 3), nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1), *conv_norm(channels, channels, norm, 3),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,16 +72,8 @@ class ResnetGenerator(nn.Module):
         initialization: Initialization = Normal,
     ) -> None:
         super().__init__()
-        c = base_channels
-        self.model = nn.Sequential(
-            nn.ReflectionPad2d(3), *_conv(in_channels, c, norm, 7), nn.ReLU(inplace=True),
-            *_conv(c, 2 * c, norm, 3, stride=2, padding=1), nn.ReLU(inplace=True),
-            *_conv(2 * c, 4 * c, norm, 3, stride=2, padding=1), nn.ReLU(inplace=True),
-            *(ResidualBlock(4 * c, norm) for _ in range(n_blocks)),
-            *_up(4 * c, 2 * c, norm, upsample), nn.ReLU(inplace=True),
-            *_up(2 * c, c, norm, upsample), nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(3), nn.Conv2d(c, out_channels, 7), nn.Tanh(),
-        )  # fmt: skip
+        blocks = (ResidualBlock(4 * base_channels, norm) for _ in range(n_blocks))
+        self.model = resnet_layers(in_channels, out_channels, base_channels, blocks, norm, upsample)
         initialization()(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -95,6 +87,21 @@ class ResnetGenerator(nn.Module):
     def feature_channels(self, taps: Sequence[int]) -> list[int]:
         """Their channels. Raises ValueError for a tap that is no layer."""
         return channels_of(self.model, taps)
+
+
+def resnet_layers(
+    n_in: int, n_out: int, c: int, blocks: Iterable[nn.Module], norm: Normalization, upsample: Upsample
+) -> nn.Sequential:
+    """c7s1-c, two halvings, `blocks` from 4c channels to 4c, two doublings, c7s1-n_out and tanh."""
+    return nn.Sequential(
+        nn.ReflectionPad2d(3), *conv_norm(n_in, c, norm, 7), nn.ReLU(inplace=True),
+        *conv_norm(c, 2 * c, norm, 3, stride=2, padding=1), nn.ReLU(inplace=True),
+        *conv_norm(2 * c, 4 * c, norm, 3, stride=2, padding=1), nn.ReLU(inplace=True),
+        *blocks,
+        *_up(4 * c, 2 * c, norm, upsample), nn.ReLU(inplace=True),
+        *_up(2 * c, c, norm, upsample), nn.ReLU(inplace=True),
+        nn.ReflectionPad2d(3), nn.Conv2d(c, n_out, 7), nn.Tanh(),
+    )  # fmt: skip
 
 
 def outputs_of(model: nn.Sequential, images: Tensor, taps: Sequence[int]) -> list[Tensor]:
@@ -126,7 +133,10 @@ def channels_of(model: nn.Sequential, taps: Sequence[int]) -> list[int]:
     return [channels[tap] or first for tap in taps]
 
 
-def _conv(n_in: int, n_out: int, norm: Normalization, size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+def conv_norm(
+    n_in: int, n_out: int, norm: Normalization, size: int, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    """A convolution and its normalization; a bias where the normalization has none."""
     normalize = norm(n_out)
     return [nn.Conv2d(n_in, n_out, size, stride, padding, bias=needs_bias(normalize)), normalize]
 
