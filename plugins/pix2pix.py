@@ -7,6 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.unet import UNet
 from torch import nn
 
 from i2i import hookimpl
@@ -14,7 +15,6 @@ from i2i.hookspecs import Factories
 from i2i.method import Batch, Conditioned, Method, Scored, Update
 from i2i.reference.losses import L1
 from i2i.reference.patchgan import PatchGAN
-from i2i.reference.resnet import ResnetGenerator
 from i2i.slots import Adversarial, Discriminator, Generator, Pairwise
 
 
@@ -43,7 +43,7 @@ class Pix2Pix(Method):
         channels_b: int,
         *,
         lambda_l1: Annotated[float, Ge(0)] = 100.0,
-        generator: Generator = ResnetGenerator,
+        generator: Generator = UNet,
         discriminator: Discriminator = PatchGAN,
         adversarial: Adversarial = Vanilla,
         reconstruction: Pairwise = L1,

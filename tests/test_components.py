@@ -26,9 +26,11 @@ SMALL = {
     "cyclegan": {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
     "resnet": {"base_channels": 8},
     "resnet_antialiased": {"base_channels": 8},
+    "mobile_resnet": {"base_channels": 8},
     "unet": {"base_channels": 4, "depth": 6},
+    "pix2pix": {"generator": {"base_channels": 4, "depth": 5}, "discriminator": {"base_channels": 4}},
     **dict.fromkeys(
-        ("pix2pix", "cut", "fastcut", "sincut"),
+        ("cut", "fastcut", "sincut"),
         {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
     ),
 }

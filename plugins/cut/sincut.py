@@ -19,10 +19,11 @@ from i2i_plugins.cut.contrast import (
     require_equal,
 )
 from i2i_plugins.patch_nce import PatchNCE
+from i2i_plugins.penalties import R1
 from torch import Tensor, nn
 
 from i2i.method import Batch, Method, Update
-from i2i.reference.losses import L1, LSGAN
+from i2i.reference.losses import L1
 from i2i.slots import Adversarial, Discriminator, EncodingGenerator, Network, PairLoss, Pairwise
 
 
@@ -45,7 +46,7 @@ class SinCUT(Method):
         generator: from a to b; it shows its layers (`i2i.slots.Encodes`).
         discriminator: of images of b.
         projector: from a layer's channels to vectors, one for each tap.
-        adversarial: the game; the authors' is `vanilla` with the penalty `r1`.
+        adversarial: the game; the authors' is `vanilla` within `r1`, of weight 1 and at every step.
         nce: the contrast.
         identity: distance of an image of b and its own translation.
     """
@@ -64,7 +65,7 @@ class SinCUT(Method):
         generator: EncodingGenerator = AntialiasedResnet,
         discriminator: Discriminator = AntialiasedPatchGAN,
         projector: Network = PatchProjector,
-        adversarial: Adversarial = LSGAN,
+        adversarial: Adversarial = R1,
         nce: Pairwise = PatchNCE,
         identity: Pairwise = L1,
     ) -> None:
