@@ -3,6 +3,7 @@
 import pytest
 import torch
 from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet, BlurDown, BlurUp
+from i2i_plugins.mobile_resnet import MobileBlock, MobileResnet
 from i2i_plugins.normalizations import BatchNorm
 from i2i_plugins.unet import CurrentBatchNorm, UNet
 from torch import Tensor, nn
@@ -279,3 +280,41 @@ def test_an_image_smaller_than_a_unet_is_told():
     translator = Translator(UNet(3, 3, base_channels=1, depth=7), ("a", "b"), (3, 3))
     with pytest.raises(I2IError, match="60x50 px is too small for this network"):
         translator(torch.zeros(1, 3, 50, 60))
+
+
+# -------------------------------------------------------------------------------------------------------- mobile_resnet
+
+
+def test_mobile_resnet_has_the_names_of_its_authors():
+    network = MobileResnet(3, 3)
+    inside = [f"{block}.conv_block.{i}.conv.{j}" for block in range(10, 19) for i in (1, 6) for j in (0, 2)]
+    assert set(network.state_dict()) == names(*(f"model.{layer}" for layer in (1, 4, 7, 19, 22, 26, *inside)))
+    around = [(3, 64, 49), (64, 128, 9), (128, 256, 9), (256, 128, 9), (128, 64, 9), (64, 3, 49)]
+    separable = 9 * 256 + 256 + 256 * 256 + 256
+    assert n_parameters(network) == sum(i * o * k + o for i, o, k in around) + 2 * 9 * separable
+    assert network.feature_channels([0, 4, 8, 10, 14]) == [3, 128, 256, 256, 256]
+
+
+def test_mobile_block_by_its_weights():
+    block = MobileBlock(4, InstanceNorm, 0.0).double()
+    x = torch.randn(2, 4, 6, 5, dtype=torch.float64)
+    state = block.state_dict()
+
+    def separable(x: Tensor, layer: str) -> Tensor:
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        one = state[f"{layer}.conv.0.weight"], state[f"{layer}.conv.0.bias"]
+        maps = [F.conv2d(x[:, c : c + 1], one[0][c : c + 1], one[1][c : c + 1]) for c in range(4)]
+        across = state[f"{layer}.conv.2.weight"][:, :, 0, 0]
+        x = torch.einsum("oc,nchw->nohw", across, F.instance_norm(torch.cat(maps, 1)))
+        return F.instance_norm(x + state[f"{layer}.conv.2.bias"][:, None, None])
+
+    expected = x + separable(separable(x, "conv_block.1").relu(), "conv_block.6")
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_mobile_resnet_shows_its_layers():
+    network = MobileResnet(3, 3, base_channels=4, n_blocks=2)
+    images = torch.rand(1, 3, 16, 12) * 2 - 1
+    features = network.encode(images, [4, 11])
+    assert [tuple(f.shape[1:]) for f in features] == [(8, 8, 6), (16, 4, 3)]
+    assert torch.equal(features[1], network.model[:12](images))
