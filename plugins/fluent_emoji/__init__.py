@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge
-from PIL import Image
+from PIL import Image, ImageChops
 
 from i2i import hookimpl
 from i2i.data import Split
 
 HERE = Path(__file__).parent
+PAPER = 250
+"""From this grey level on, in every channel, a pixel counts as bare paper."""
 
 
 class Tiles:
@@ -28,6 +30,7 @@ class Tiles:
         self._path = HERE / f"{name}.webp"
         self._side, self._n_columns = index["side"], index["columns"]
         self._names: list[str] = index["tiles"][name]
+        self._labels: list[int] = index["labels"][name]
         n = len(self._names)
         self._kept = range(n)[:: max(1, n // limit)][:limit] if limit else range(n)
 
@@ -42,6 +45,10 @@ class Tiles:
         top, left = row * self._side, column * self._side
         return self._atlas.crop((left, top, left + self._side, top + self._side))
 
+    def labels(self) -> list[int]:
+        """The category of each, counted from 0 in the order of the alphabet."""
+        return [self._labels[place] for place in self._kept]
+
     def digest(self) -> str:
         return hashlib.sha256(self._path.read_bytes() + repr(self._kept).encode()).hexdigest()
 
@@ -51,6 +58,28 @@ class Tiles:
             return image.convert("RGB")
 
 
+class Drawn:
+    """Masks of tiles: white where something is drawn, black where the paper shows, which is white in the tile."""
+
+    in_memory = True
+
+    def __init__(self, tiles: Tiles) -> None:
+        self._tiles = tiles
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def name(self, index: int) -> str:
+        return self._tiles.name(index)
+
+    def read(self, index: int) -> Image.Image:
+        darkest = reduce(ImageChops.darker, self._tiles.read(index).split())
+        return darkest.point(lambda value: 255 if value < PAPER else 0)
+
+    def digest(self) -> str:
+        return hashlib.sha256(f"drawn {PAPER} {self._tiles.digest()}".encode()).hexdigest()
+
+
 class FluentEmoji:
     """Emoji at 64 px, flat (a) and 3D (b): different ones to train on, and true pairs held out.
 
@@ -58,16 +87,25 @@ class FluentEmoji:
 
     Args:
         limit: at most so many images in each set, evenly spaced; 0 for all of them.
+        labels: give the category of each as `label_a` and `label_b`: 0 activities, 1 animals, 2 food, 3 objects,
+            4 people, 5 smileys, 6 symbols, 7 travel.
+        masks: give as `mask_a` and `mask_b` where something is drawn: whatever is not nearly white.
     """
 
-    def __init__(self, *, limit: Annotated[int, Ge(0)] = 0) -> None:
-        self._limit = limit
+    def __init__(self, *, limit: Annotated[int, Ge(0)] = 0, labels: bool = False, masks: bool = False) -> None:
+        self._limit, self._labels, self._masks = limit, labels, masks
 
     def train(self) -> Split:
-        return Split(Tiles("train_a", self._limit), Tiles("train_b", self._limit))
+        return self._split("train", paired=False)
 
     def test(self) -> Split | None:
-        return Split(Tiles("test_a", self._limit), Tiles("test_b", self._limit), paired=True)
+        return self._split("test", paired=True)
+
+    def _split(self, part: str, paired: bool) -> Split:
+        a, b = (Tiles(f"{part}_{domain}", self._limit) for domain in "ab")
+        labels = {"label_a": a.labels(), "label_b": b.labels()} if self._labels else {}
+        masks = {"mask_a": Drawn(a), "mask_b": Drawn(b)} if self._masks else {}
+        return Split(a, b, paired, {**labels, **masks})
 
 
 @hookimpl

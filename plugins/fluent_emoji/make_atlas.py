@@ -1,7 +1,8 @@
 """Makes the atlases and index.json beside this file: `python make_atlas.py fluent_flat_3d_64.npz`.
 
-The npz holds `flat` and `threed` (N, 64, 64, 3) uint8, aligned, and `code`, `name`, `split` (trainA, trainB or test) of
-each drawing: the SVGs of lobehub's fluent-emoji-flat 1.1.0 and the WebPs of its fluent-emoji-3d 1.1.0, drawn on white.
+The npz holds `flat` and `threed` (N, 64, 64, 3) uint8, aligned, and `code`, `name`, `category` (Unicode's group) and
+`split` (trainA, trainB or test) of each drawing: the SVGs of lobehub's fluent-emoji-flat 1.1.0 and the WebPs of its
+fluent-emoji-3d 1.1.0, drawn on white.
 
 All of it takes 4.6 MB, and a package should not. A family is what has the same first code point (a runner, a woman
 running, a man running); one drawing of each is kept, so that no family lies in two splits, and of those as many as fit
@@ -50,11 +51,15 @@ def main(npz: str) -> None:
     kept = choose(data["code"].tolist(), data["split"].tolist())
     pictures = {"train_a": ("flat", "trainA"), "train_b": ("threed", "trainB")}
     pictures |= {"test_a": ("flat", "test"), "test_b": ("threed", "test")}
+    categories, category = np.unique(data["category"], return_inverse=True)
     index: dict[str, list[str]] = {}
+    labels: dict[str, list[int]] = {}
     for name, (rendering, part) in pictures.items():
         atlas(data[rendering][kept[part]]).save(here / f"{name}.webp", lossless=True, quality=100, method=6)
         index[name] = data["name"][kept[part]].tolist()
-    text = json.dumps({"side": SIDE, "columns": N_COLUMNS, "tiles": index}, indent=0, ensure_ascii=False)
+        labels[name] = category[kept[part]].tolist()
+    whole = {"side": SIDE, "columns": N_COLUMNS, "categories": categories.tolist(), "tiles": index, "labels": labels}
+    text = json.dumps(whole, indent=0, ensure_ascii=False)
     (here / "index.json").write_text(text + "\n", encoding="utf-8")
 
 
