@@ -67,7 +67,7 @@ def read_generator(path: Path) -> Network:
 
     Raises I2IError for anything else, saying what the file is.
     """
-    weights = _read_state(path)
+    weights = read_state(path)
     blocks = {int(m[1]) for m in (re.match(r"model\.(\d+)\.conv_block\.", name) for name in weights) if m}
     first = weights.get("model.1.weight")
     if first is None or first.shape[2:] != (7, 7) or any(name.endswith(".filt") for name in weights):
@@ -89,7 +89,7 @@ def read_discriminator(path: Path) -> Network:
 
     Raises I2IError for anything else, saying what the file is.
     """
-    weights = _read_state(path)
+    weights = read_state(path)
     spec: dict[str, Any]
     maps = {name: tensor for name, tensor in weights.items() if tensor.dim() == 4}
     if "net.0.weight" in maps:
@@ -104,9 +104,9 @@ def read_discriminator(path: Path) -> Network:
     return Network(path, "discriminator", spec, (first.shape[1],), _kept(weights, norm))
 
 
-def _read_state(path: Path) -> Weights:
+def read_state(path: Path) -> Weights:
     """Names and float32 tensors of a `.pth` file. Raises I2IError if it holds anything else."""
-    expected = "a .pth file of the CycleGAN authors was expected, a dict of tensors by name"
+    expected = "a .pth file was expected, a dict of tensors by name"
     if not path.is_file():
         raise _error(path, f"is a folder; {expected}" if path.exists() else "there is no such file")
     try:
