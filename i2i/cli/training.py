@@ -91,11 +91,8 @@ def train(
         done = "saved at" if loop.saved == training.trainer.step else "left at the checkpoint of"
         console.print(f"{stopped}, {done} step {loop.saved}; {hint}", soft_wrap=True, markup=False)
         raise typer.Exit(130 if "SIG" in stopped else 0)
-    console.print(
-        f"done: {run.folder}/report.html shows it; translate with: i2i translate {folder} IMAGES -o OUT",
-        soft_wrap=True,
-        markup=False,
-    )
+    hint = f"; translate with: i2i translate {folder} IMAGES -o OUT" if training.method.translators() else ""
+    console.print(f"done: {run.folder}/report.html shows it{hint}", soft_wrap=True, markup=False)
 
 
 def _check_resumable(settings: list[str]) -> None:
