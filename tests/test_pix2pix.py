@@ -110,3 +110,14 @@ def test_a_penalty_in_the_game_mixes_images_of_b_alone():
 def test_a_weight_below_zero_is_refused(engine):
     with pytest.raises(I2IError, match="lambda_l1"):
         engine.registry.resolve("method", {"name": "pix2pix", "lambda_l1": -1.0}, "method")
+
+
+def test_the_embedded_pairs(engine):
+    source = engine.registry.resolve("source", {"name": "fluent-emoji", "paired": True}, "source")()
+    train, test = source.train(), source.test()
+    assert train.paired and test.paired
+    sets = [[split.a.name(i) for i in range(len(split.a))] for split in (train, test)]
+    assert [len(names) for names in sets] == [136, 34] and not set(sets[0]) & set(sets[1])
+    for split in (train, test):
+        assert [split.a.name(i) for i in range(len(split.a))] == [split.b.name(i) for i in range(len(split.b))]
+    assert all(split.a.read(0) != split.b.read(0) for split in (train, test))

@@ -25,14 +25,14 @@ class Tiles:
 
     in_memory = True
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, keep: Callable[[int], bool] = lambda place: True) -> None:
         index = json.loads((HERE / "index.json").read_text(encoding="utf-8"))
         self._path = HERE / f"{name}.webp"
         self._side, self._n_columns = index["side"], index["columns"]
         self._names: list[str] = index["tiles"][name]
         self._labels: list[int] = index["labels"][name]
-        n = len(self._names)
-        self._kept = range(n)[:: max(1, n // limit)][:limit] if limit else range(n)
+        kept = [place for place in range(len(self._names)) if keep(place)]
+        self._kept = kept[:: max(1, len(kept) // limit)][:limit] if limit else kept
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -87,25 +87,32 @@ class FluentEmoji:
 
     Args:
         limit: at most so many images in each set, evenly spaced; 0 for all of them.
+        paired: train on pairs. They are those of the test set, without every fifth of them, which is held out.
         labels: give the category of each as `label_a` and `label_b`: 0 activities, 1 animals, 2 food, 3 objects,
             4 people, 5 smileys, 6 symbols, 7 travel.
         masks: give as `mask_a` and `mask_b` where something is drawn: whatever is not nearly white.
     """
 
-    def __init__(self, *, limit: Annotated[int, Ge(0)] = 0, labels: bool = False, masks: bool = False) -> None:
-        self._limit, self._labels, self._masks = limit, labels, masks
+    def __init__(
+        self, *, limit: Annotated[int, Ge(0)] = 0, paired: bool = False, labels: bool = False, masks: bool = False
+    ) -> None:
+        self._limit, self._paired, self._labels, self._masks = limit, paired, labels, masks
 
     def train(self) -> Split:
-        return self._split("train", paired=False)
+        if self._paired:
+            return self._split("test", lambda place: place % 5 != 4)
+        return self._split("train")
 
     def test(self) -> Split | None:
-        return self._split("test", paired=True)
+        if self._paired:
+            return self._split("test", lambda place: place % 5 == 4)
+        return self._split("test")
 
-    def _split(self, part: str, paired: bool) -> Split:
-        a, b = (Tiles(f"{part}_{domain}", self._limit) for domain in "ab")
+    def _split(self, part: str, keep: Callable[[int], bool] = lambda place: True) -> Split:
+        a, b = (Tiles(f"{part}_{domain}", self._limit, keep) for domain in "ab")
         labels = {"label_a": a.labels(), "label_b": b.labels()} if self._labels else {}
         masks = {"mask_a": Drawn(a), "mask_b": Drawn(b)} if self._masks else {}
-        return Split(a, b, paired, {**labels, **masks})
+        return Split(a, b, part == "test", {**labels, **masks})
 
 
 @hookimpl
