@@ -24,10 +24,13 @@ def everything() -> list:
 
 SMALL = {
     "cyclegan": {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
+    "cycada": {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
     "resnet": {"base_channels": 8},
     "resnet_antialiased": {"base_channels": 8},
     "mobile_resnet": {"base_channels": 8},
     "unet": {"base_channels": 4, "depth": 6},
+    "unet_attention": {"base_channels": 8, "depth": 2, "n_blocks": 1},
+    "vit": {"width": 16, "n_blocks": 1, "n_heads": 2},
     "pix2pix": {"generator": {"base_channels": 4, "depth": 5}, "discriminator": {"base_channels": 4}},
     **dict.fromkeys(
         ("cut", "fastcut", "sincut"),

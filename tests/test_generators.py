@@ -1,8 +1,13 @@
 """Generators beside the reference's: numbers, names and sizes of their authors' code."""
 
+import math
+
 import pytest
 import torch
 from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet, BlurDown, BlurUp
+from i2i_plugins.attention.transformer import Transformer
+from i2i_plugins.attention.unet import AttentionUNet
+from i2i_plugins.attention.vit import VisionTransformer
 from i2i_plugins.mobile_resnet import MobileBlock, MobileResnet
 from i2i_plugins.normalizations import BatchNorm
 from i2i_plugins.unet import CurrentBatchNorm, UNet
@@ -318,3 +323,92 @@ def test_mobile_resnet_shows_its_layers():
     features = network.encode(images, [4, 11])
     assert [tuple(f.shape[1:]) for f in features] == [(8, 8, 6), (16, 4, 3)]
     assert torch.equal(features[1], network.model[:12](images))
+
+
+# ------------------------------------------------------------------------------------------------------------ attention
+
+
+def test_transformer_by_its_weights():
+    """z' = MSA(LN(z)) + z, z'' = MLP(LN(z')) + z' over all pixels, each with the sines and cosines of its place."""
+    n_heads, channels, height, width = 2, 8, 3, 4
+    transformer = Transformer(channels, n_blocks=1, n_heads=n_heads).double()
+    x = torch.randn(2, channels, height, width, dtype=torch.float64)
+    state = {name.removeprefix("blocks.0."): p.detach() for name, p in transformer.state_dict().items()}
+
+    def linear(z: Tensor, layer: str) -> Tensor:
+        return z @ state[f"{layer}.weight"].T + state[f"{layer}.bias"]
+
+    def norm(z: Tensor, layer: str) -> Tensor:
+        z = z - z.mean(-1, keepdim=True)
+        return z / (z.square().mean(-1, keepdim=True) + 1e-6).sqrt() * state[f"{layer}.weight"] + state[f"{layer}.bias"]
+
+    places = [
+        [f(place * w) for f in (math.sin, math.cos) for place in (row, column) for w in (1.0, 10000**-0.5)]
+        for row in range(height)
+        for column in range(width)
+    ]
+    z = torch.stack([x[:, :, row, column] for row in range(height) for column in range(width)], 1)
+    z = z + torch.tensor(places, dtype=torch.float32)  # timm computes them in float32
+    q, k, v = linear(norm(z, "norm1"), "attn.qkv").reshape(2, -1, 3, n_heads, channels // n_heads).unbind(2)
+    scores = torch.einsum("nqhc,nkhc->nhqk", q, k) / math.sqrt(channels / n_heads)
+    attended = torch.einsum("nhqk,nkhc->nqhc", scores.softmax(-1), v).flatten(2)
+    z = z + linear(attended, "attn.proj")
+    z = z + linear(F.gelu(linear(norm(z, "norm2"), "mlp.fc1")), "mlp.fc2")
+    torch.testing.assert_close(transformer(x), z.mT.reshape(x.shape), atol=1e-6, rtol=0)
+
+
+ATTENDING = [
+    pytest.param(AttentionUNet, {"base_channels": 8, "depth": 2, "n_blocks": 1}, id="unet_attention"),
+    pytest.param(VisionTransformer, {"width": 16, "n_blocks": 1, "n_heads": 2}, id="vit"),
+]
+
+
+@pytest.mark.parametrize(("generator", "options"), ATTENDING)
+def test_attention_sees_from_corner_to_corner(generator, options):
+    """And without attention it does not; nor are there norms of the image here, which couple it too."""
+    network = generator(1, 1, **options, norm=nn.Identity, initialization=lambda: lambda module: None)
+
+    def seen() -> float:
+        images = torch.rand(1, 1, 64, 96).requires_grad_()
+        network(images)[0, 0, 0, 0].backward()
+        return float(images.grad[0, 0, -8:, -8:].abs().max())
+
+    assert seen() > 0
+    for m in network.modules():
+        if isinstance(m, Transformer):
+            m.register_forward_hook(lambda _m, x, _out: x[0])
+    assert seen() == 0
+
+
+@pytest.mark.parametrize(("generator", "options"), ATTENDING)
+def test_attention_takes_any_size(generator, options):
+    network = generator(3, 1, **options)
+    translator = Translator(network, ("a", "b"), (3, 1))
+    for size in ((64, 64), (71, 67), (40, 96)):
+        assert translator(torch.rand(2, 3, *size)).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize("n_scales", [1, 2, 4])
+def test_attention_at_the_coarse_scales(n_scales):
+    network = AttentionUNet(3, 3, base_channels=4, n_attention_scales=n_scales, n_blocks=1)
+    sizes = []
+    for m in network.modules():
+        if isinstance(m, Transformer):
+            m.register_forward_hook(lambda _m, _x, out: sizes.append(tuple(out.shape[1:])))
+    network(torch.rand(1, 3, 32, 48))
+    down = [(4, 32, 48), (8, 16, 24), (16, 8, 12), (32, 4, 6)][-n_scales:]
+    assert sizes == down + down[-2::-1]
+
+
+@pytest.mark.parametrize(
+    ("generator", "options", "message"),
+    [
+        (AttentionUNet, {"n_attention_scales": 5}, "5 scales cannot attend; there are 4"),
+        (AttentionUNet, {"base_channels": 30, "n_heads": 7}, "240 channels of attention are no multiple of 7 heads"),
+        (VisionTransformer, {"width": 100}, "a width of 100 cannot be halved down to pixels of patches of 8"),
+        (VisionTransformer, {"width": 200, "n_heads": 3}, "200 channels of attention are no multiple of 3 heads"),
+    ],
+)
+def test_attention_refuses(generator, options, message):
+    with pytest.raises(ValueError, match=message):
+        generator(3, 3, **options)
