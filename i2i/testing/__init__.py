@@ -20,7 +20,7 @@ import torch
 from i2i.component import KINDS, Component, Factory, describe
 from i2i.errors import I2IError, suggest
 from i2i.registry import Registry
-from i2i.testing import games, losses, networks, runs
+from i2i.testing import games, losses, networks, parts, runs
 
 Build = Callable[..., Any]
 Check = Callable[[Build], Iterator[str]]
@@ -36,8 +36,8 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "normalization": networks.NORMALIZATION,
     "loss": losses.PAIR,
     "adversarial_loss": losses.ADVERSARIAL,
-    "buffer": networks.BUFFER,
-    "initialization": networks.INITIALIZATION,
+    "buffer": parts.BUFFER,
+    "initialization": parts.INITIALIZATION,
     "schedule": runs.SCHEDULE,
     "source": runs.SOURCE,
     "watcher": runs.WATCHER,
