@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from i2i import __version__, checkpoint
 from i2i.errors import I2IError, Problem
 from i2i.files import write_tensors
+from i2i.method import Method
 from i2i.recipe import channels_of, check_required, resolve_method
 from i2i.registry import Registry
 from i2i.run import Run
@@ -115,28 +116,35 @@ def build_translator(
     where: str,
 ) -> Translator:
     """A translator from a recipe and weights: the method is laid out without memory, then given the weights."""
-    problems: list[Problem] = []
-    check_required(recipe, list(plugins), problems)
-    method = resolve_method(recipe, registry, problems) if not problems else None
-    if problems or method is None:
-        raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
-    channels = channels_of(recipe)
-    with torch.device("meta"):
-        translators = method(*channels).translators()
-    if direction not in translators:
-        raise I2IError(Problem(where, f"this method does not translate {direction[0]} to {direction[1]}"))
-    module: nn.Module = translators[direction]
+    module = _lay_out(recipe, direction, registry, plugins, where).translators()[direction]
     try:
         module.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise I2IError(Problem(where, f"the weights do not fit the recipe: {error}")) from None
-    forward = direction == "ab"
+    channels, forward = channels_of(recipe), direction == "ab"
     return Translator(
         module.eval().requires_grad_(False),
         (names[0], names[1]) if forward else (names[1], names[0]),
         channels if forward else (channels[1], channels[0]),
         direction,
     )
+
+
+def _lay_out(
+    recipe: Mapping[str, Any], direction: Direction, registry: Registry, plugins: Mapping[str, Any], where: str
+) -> Method:
+    """The method of a recipe, without memory. Raises I2IError if a plugin is missing or it does not translate so."""
+    problems: list[Problem] = []
+    check_required(recipe, list(plugins), problems)
+    builder = resolve_method(recipe, registry, problems) if not problems else None
+    if problems or builder is None:
+        raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
+    with torch.device("meta"):
+        method: Method = builder(*channels_of(recipe))
+    if direction not in (translators := method.translators()):
+        what = f"does not translate {direction[0]} to {direction[1]}" if translators else "translates nothing"
+        raise I2IError(Problem(where, f"its method, {builder.qualified}, {what}"))
+    return method
 
 
 def find_translator(
@@ -163,11 +171,10 @@ def find_translator(
     recipe = run.recipe
     names = tuple(recipe["data"]["names"])
     direction = _direction(to, names)
-    if not any(run.weights(d).is_file() for d in ("ab", "ba")) and checkpoint.steps(run.checkpoints):
-        raise I2IError(Problem(str(source), f"its method, {recipe['method']['name']}, translates nothing"))
     if at == "latest":
         path = run.weights(direction)
         if not path.is_file():
+            _lay_out(recipe, direction, registry, plugins, str(source))  # says so if there can be none
             raise I2IError(Problem(str(path), "is not there; the run stopped before its first save"))
         return load_translator(path, registry, plugins)
     have = checkpoint.steps(run.checkpoints)
@@ -176,7 +183,7 @@ def find_translator(
             Problem("--checkpoint", f"{at!r} is not there; there is: {', '.join(['latest', *map(str, have)])}")
         )
     state, _ = checkpoint.load(checkpoint.folder_of(run.checkpoints, int(at)))
-    weights = _weights_in(state, direction, recipe, registry)
+    weights = _weights_in(state, direction, _lay_out(recipe, direction, registry, plugins, str(source)))
     return build_translator(recipe, direction, weights, names, registry, plugins, str(source))
 
 
@@ -188,18 +195,12 @@ def _direction(to: str | None, names: tuple[str, ...]) -> Direction:
     raise I2IError(Problem("--to", f"there is no domain {to!r}; there is: {names[0]}, {names[1]} (or a, b)"))
 
 
-def _weights_in(
-    state: Mapping[str, Any], direction: str, recipe: Mapping[str, Any], registry: Registry
-) -> dict[str, Any]:
+def _weights_in(state: Mapping[str, Any], direction: Direction, method: Method) -> dict[str, Tensor]:
     """The translator's share of a checkpoint: of its moving average where there is one."""
     if state["average"]:
         prefix = f"{direction}."
         return {k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)}
-    builder = resolve_method(recipe, registry, [])
-    assert builder is not None, "build_translator reports what is wrong with it"
-    with torch.device("meta"):
-        method = builder(*channels_of(recipe))
-    module = method.translators()[direction]
-    prefix = next(f"{name}." for name, m in method.named_modules() if m is module)
+    names = {id(t): name for name, t in (*method.named_parameters(), *method.named_buffers())}  # shared ones have one
     both = state["parameters"] | state["buffers"]
-    return {k: both[prefix + k] for k in module.state_dict() if prefix + k in both}
+    module = method.translators()[direction]
+    return {k: both[names[id(t)]] for k, t in module.state_dict(keep_vars=True).items() if names[id(t)] in both}
