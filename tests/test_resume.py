@@ -71,6 +71,9 @@ VARIANTS = {
         "generator": {"base_channels": 2, "n_blocks": 1, "norm": "batch"},
         "schedule": {"name": "plateau", "n_steps": 4, "patience": 0, "threshold": 0.9},
     },
+    "adversarial losses with a state": {
+        "adversarial": {"name": "ada", "every": 1, "images": 8, "loss": {"name": "r1", "every": 3}},
+    },
     "sgd with momentum, one player with another optimizer": {
         "optim": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "discriminators": {"name": "adamw"}},
     },
