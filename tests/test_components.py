@@ -31,7 +31,10 @@ SMALL = {
     "unet": {"base_channels": 4, "depth": 6},
     "unet_attention": {"base_channels": 8, "depth": 2, "n_blocks": 1},
     "vit": {"width": 16, "n_blocks": 1, "n_heads": 2},
-    "pix2pix": {"generator": {"base_channels": 4, "depth": 5}, "discriminator": {"base_channels": 4}},
+    **dict.fromkeys(
+        ("pix2pix", "colorization"),
+        {"generator": {"base_channels": 4, "depth": 5}, "discriminator": {"base_channels": 4}},
+    ),
     **dict.fromkeys(
         ("cut", "fastcut", "sincut"),
         {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
