@@ -15,8 +15,8 @@ from i2i.slots import Adversarial, Judge
 class DiffAugment(nn.Module):
     """Shows the discriminator images in other colours, shifted and with a part cut out.
 
-    Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", equations 4 to 6 and section 4;
-    amounts are those of the authors' code. The games' own penalties are taken at the augmented images.
+    Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", section 3; amounts are those of the
+    authors' code.
 
     Args:
         loss: the game.
