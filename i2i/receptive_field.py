@@ -97,6 +97,8 @@ def _transparent(module: nn.Module, normalizations: tuple[type[nn.Module], ...],
     probe = copy.deepcopy(module).to("cpu", torch.float64).eval()
     for layer in list(probe.modules()):
         if is_parametrized(layer):
+            shared = type(layer)  # with the original, which would lose its weights with it
+            layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             for name in list(layer.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(layer, name)
     with torch.no_grad():

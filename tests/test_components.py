@@ -39,6 +39,13 @@ SMALL = {
         ("cut", "fastcut", "sincut"),
         {"generator": {"base_channels": 4, "n_blocks": 1}, "discriminator": {"base_channels": 4}},
     ),
+    "style_transfer": {"generator": {"base_channels": 4, "n_blocks": 1}},
+    "timm_unet": {"base_channels": 8, "layers": [0, 1]},
+    "projected": {"base_channels": 8, "layers": [1, 2]},
+    "vision_aided": {"base_channels": 8, "layers": [2]},
+    "unet_discriminator": {"base_channels": 8, "n_layers": 3},
+    **dict.fromkeys(("multiscale", "spectral"), {"discriminator": {"base_channels": 8}}),
+    "ensemble": {"members": [{"name": "patchgan", "base_channels": 8}, {"name": "pixelgan", "base_channels": 8}]},
 }
 """Options that make a check quick; every default is built in the test after it."""
 

@@ -65,8 +65,9 @@ class TimmUnet(nn.Module):
             initialization()(module)
 
     def forward(self, images: Tensor) -> Tensor:
-        *skips, maps = [images, *self.encoder(images)]
-        for layer, skip in zip(self.decoder, reversed(skips), strict=True):
+        levels: list[Tensor] = [images, *self.encoder(images)]
+        maps = levels.pop()
+        for layer, skip in zip(self.decoder, reversed(levels), strict=True):
             maps = layer(torch.cat([F.interpolate(maps, size=skip.shape[-2:]), skip], 1))
         out: Tensor = self.to_image(maps).tanh()
         return out
