@@ -16,7 +16,7 @@ class Masked(nn.Module):
 
     Compares mask · prediction + (1 - mask) · target with the target and divides by the mean of the mask, so that losses
     of single pixels, such as `l1`, become their mean over the mask. An empty mask gives 0. Without a mask it is the
-    loss inside. For `[[extra_loss]]` with `between = ["fake_b", "b", "mask_b"]`.
+    loss inside. For `[[extra_loss]]` with `between = ["rec_a", "a", "mask_a"]`.
 
     Args:
         loss: what compares the two.

@@ -40,7 +40,7 @@ def restarts(
     from timm.scheduler import CosineLRScheduler  # takes seconds to import
 
     n_first_cycles = cycles if growth == 1 else 2**cycles - 1
-    length = max(2, math.ceil((n_steps_decay + 1) / n_first_cycles))  # in a cycle of one step nothing falls
+    length = max(2, math.ceil((n_steps_decay + 1) / n_first_cycles))  # timm warns of cycles of one step
     options = {"cycle_mul": growth, "cycle_limit": cycles, "cycle_decay": decay, "lr_min": final}
     return Timm(CosineLRScheduler, n_steps - 1, t_initial=length, **options)
 
@@ -60,7 +60,7 @@ def warmup_cosine(
     from timm.scheduler import CosineLRScheduler
 
     n_warmup = int(warmup * (n_steps + n_steps_decay))
-    length = n_steps + n_steps_decay - n_warmup
+    length = max(2, n_steps + n_steps_decay - n_warmup)  # timm warns of a cycle of one step
     return Timm(CosineLRScheduler, -1, t_initial=length, lr_min=final, warmup_t=n_warmup + 1, warmup_prefix=True)
 
 
