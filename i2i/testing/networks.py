@@ -153,5 +153,5 @@ _FIRST, *_OTHERS = bound(EVERY_MODULE, _image_inputs, 3)
 DISCRIMINATOR = (_FIRST, discriminator_gives_maps, *_OTHERS)
 _FIRST, *_OTHERS = bound(EVERY_MODULE, lambda module: (torch.randn(2, 64, 16, 16),), 64)
 NORMALIZATION = (_FIRST, normalization_keeps_shapes, *_OTHERS)
-# What a network takes is for its method to say: images, noise, vectors or rows of vectors are tried.
-NETWORK = bound(EVERY_MODULE, _taken_by(((2, 3, 32, 32), (2, 3, 1, 1), (2, 3), (2, 5, 3))), 3, 8)
+# What a network takes is for its method to say: small and larger images, noise, vectors and rows of them are tried.
+NETWORK = bound(EVERY_MODULE, _taken_by(((2, 3, 8, 8), (2, 3, 32, 32), (2, 3, 1, 1), (2, 3), (2, 5, 3))), 3, 8)

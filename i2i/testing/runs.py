@@ -56,6 +56,11 @@ def source_gives_images(build: Build) -> Iterator[str]:
             continue
         if split.paired and len(split.a) != len(split.b):
             yield f"{name}() is paired, but has {len(split.a)} and {len(split.b)} images"
+        for extra, values in split.extras.items():
+            if not extra.endswith(("_a", "_b")):
+                yield f"{name}() gives an extra {extra!r}; its name ends in _a or _b"
+            elif len(values) != (n := len(split.a if extra.endswith("_a") else split.b)):
+                yield f"{name}() gives {len(values)} of {extra!r} for {n} images"
         for images in (split.a, split.b):
             if len(images) == 0:
                 yield f"{name}() gives no image"
