@@ -169,11 +169,12 @@ def _misfits(split: Split) -> Iterator[Problem]:
     if split.paired and n["a"] != n["b"]:
         yield Problem("data.source", f"has {n['a']} and {n['b']} images, which are no pairs")
     for name, values in split.extras.items():
-        domain = name.rpartition("_")[2]
-        if domain not in n:
+        if not name.endswith(("_a", "_b")):
             yield Problem("data.source", f"gives an extra {name!r}; the name of an extra ends in _a or _b")
-        elif len(values) != n[domain]:
-            yield Problem("data.source", f"has {len(values)} of {name!r} for {n[domain]} images of {domain}")
+        elif len(values) != n[name[-1]]:
+            yield Problem("data.source", f"has {len(values)} of {name!r} for {n[name[-1]]} images of {name[-1]}")
+        elif not isinstance(values, Images) and np.asarray(values).dtype.kind not in "iu":
+            yield Problem("data.source", f"gives a {name!r} that is neither integers nor images")
 
 
 def _shortened(problems: list[Problem]) -> list[Problem]:
