@@ -133,9 +133,7 @@ class CyCADA(Method):
         try:
             return F.cross_entropy(logits, labels)
         except IndexError:  # told on a CPU alone: looking at labels elsewhere would wait for the device
-            message = (
-                f"is {self.n_classes}, but the source gives labels from {int(labels.min())} to {int(labels.max())}"
-            )
+            message = f"is {self.n_classes}, but a batch has labels from {int(labels.min())} to {int(labels.max())}"
             raise I2IError(Problem("method.n_classes", f"{message}; they count from 0")) from None
 
 

@@ -120,7 +120,7 @@ def test_labels_of_b_are_scored_and_not_learnt_from():
 def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match="equal, not 3 and 1"):
         CyCADA(3, 1)
-    with pytest.raises(I2IError, match=r"method\.n_classes: is 3, but the source gives labels from 0 to 3; they count"):
+    with pytest.raises(I2IError, match=r"method\.n_classes: is 3, but a batch has labels from 0 to 3; they count"):
         list(cycada(n_classes=3).play(batch_of(), 0))
 
 
