@@ -9,27 +9,31 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from i2i import hookspecs
+from i2i.component import KINDS
 from i2i.errors import I2IError, Problem, suggest
 
 USES = {
     "method": ("method", '[method]\nname = "{}"'),
     "generator": ("generator", '[generator]\nname = "{}"'),
     "discriminator": ("discriminator", '[discriminator]\nname = "{}"'),
+    "network": ("classifier", '[classifier]\nname = "{}"'),
     "normalization": ("generator.norm", '[generator]\nnorm = "{}"'),
     "loss": ("cycle", '[cycle]\nname = "{}"'),
     "adversarial_loss": ("adversarial", '[adversarial]\nname = "{}"'),
     "buffer": ("pool", '[pool]\nname = "{}"'),
     "initialization": ("generator.initialization", '[generator]\ninitialization = "{}"'),
     "schedule": ("schedule", '[schedule]\nname = "{}"\nn_epochs = 100\nn_epochs_decay = 100'),
+    "source": ("data.source", '[data]\nsource = "{}"'),
     "watcher": ("watch", '[[watch]]\nname = "{}"'),
 }
-"""Kinds that can be begun, each with the place of the recipe where it goes."""
+"""Every kind, with the place of a recipe where it goes."""
 
 
 def write_plugin(name: str, kind: str, parent: Path) -> Path:
     """Writes the folder `i2i-NAME` below `parent` and returns it. Raises I2IError, also if it is there already."""
     if kind not in USES:
-        raise I2IError(Problem("--kind", f"there is no template for {kind!r}{suggest(kind, USES)}"))
+        raise I2IError(Problem("--kind", f"there is no kind {kind!r}{suggest(kind, USES)}"))
     module = "i2i_" + name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise I2IError(
@@ -48,7 +52,11 @@ def write_plugin(name: str, kind: str, parent: Path) -> Path:
         "kind": kind,
         "words": words,
         "article": "an" if words[0] in "aeiou" else "a",
+        "base": "cycada" if kind == "network" else "cyclegan",
         "use": f"--set {key}={value}",
+        "hook": KINDS[kind].hook,
+        "promise": (getattr(hookspecs, KINDS[kind].hook).__doc__ or "").partition(": ")[2].rstrip("."),
+        "wired": ", ".join(KINDS[kind].wired),
         "recipe": recipe.format(name),
     }
     targets = {
