@@ -132,3 +132,12 @@ def test_sync_batch_trains_in_two_processes_as_in_one(tmp_path: Path) -> None:
     assert len(statistics) > 10
     for name in (*statistics, *(n for n in weights[0] if n.endswith(("weight", "bias")))):
         torch.testing.assert_close(weights[0][name], weights[1][name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "shifts"), [("pixel", False), ("timm_rms2d", False), ("timm_layer2d", True)])
+def test_a_bias_where_the_normalization_has_none(engine: Engine, name: str, shifts: bool) -> None:
+    """A norm with a scale alone neither takes off a mean nor adds one: the convolution before it keeps its bias."""
+    spec = {"name": "patchgan", "base_channels": 4, "norm": name}
+    network = engine.registry.resolve("discriminator", spec, "discriminator")(3)
+    biases = [layer.bias is None for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert biases == [False, shifts, shifts, shifts, False]

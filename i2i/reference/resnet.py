@@ -16,12 +16,12 @@ Upsample = Literal["transposed", "nearest", "bilinear", "pixel_shuffle"]
 
 
 def needs_bias(norm: nn.Module) -> bool:
-    """Whether the convolution before `norm` keeps its bias: unless the norm has a shift of its own (affine).
+    """Whether the convolution before `norm` keeps its bias: unless the norm has a shift of its own, a bias.
 
     As in the authors' code for instance and batch normalization; the bias before an affine-free instance norm has a
     true gradient of zero, and is kept so that their weights load.
     """
-    return next(norm.parameters(), None) is None
+    return all(name.rpartition(".")[2] != "bias" for name, _ in norm.named_parameters())
 
 
 class ResidualBlock(nn.Module):
