@@ -27,8 +27,6 @@ class Ensemble(nn.Module):
 
     def __init__(self, in_channels: int, *, members: tuple[Discriminator, ...] = (PatchGAN, PixelGAN)) -> None:
         super().__init__()
-        if not members:
-            raise ValueError("members are one discriminator at least")
         self.members = nn.ModuleList(member(in_channels) for member in members)
 
     def forward(self, images: Tensor) -> list[Tensor]:
