@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -68,14 +68,15 @@ def _listed(names: list[str]) -> str:
 
 
 class SideBySide:
-    """Both images of a pair side by side in one file: the left half is a, the right half b.
+    """Both images of a pair side by side in one file: the left half is a, the right half b, or the reverse.
 
     Args:
         path: a folder of such files; or one with `train` in it, and `test` or `val` for held-out pairs.
         test: a folder of held-out pairs, where it is elsewhere.
+        left: the domain of the left half.
     """
 
-    def __init__(self, *, path: LocalPath = "", test: LocalPath = "") -> None:
+    def __init__(self, *, path: LocalPath = "", test: LocalPath = "", left: Literal["a", "b"] = "a") -> None:
         inside = subfolders(path, "data.source.path")
         root = Path(path).expanduser()
         held_out: str | Path = test
@@ -84,7 +85,8 @@ class SideBySide:
             root /= "train"
         wanted: list[tuple[str | Path, str]] = [(root, "data.source.path")]
         wanted += [(held_out, "data.source.test" if test else "data.source.path")] if held_out else []
-        self._splits = [Split(Half(files, 0), Half(files, 1), paired=True) for files in find_all(*wanted)]
+        a, b = (0, 1) if left == "a" else (1, 0)
+        self._splits = [Split(Half(files, a), Half(files, b), paired=True) for files in find_all(*wanted)]
 
     def train(self) -> Split:
         return self._splits[0]

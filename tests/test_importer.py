@@ -10,8 +10,9 @@ from torch import nn
 
 from i2i.errors import I2IError
 from i2i.importer.flags import FLAGS, read_options
-from i2i.importer.runs import import_run, import_translator, recipe_of
-from i2i.importer.weights import read_discriminator, read_generator
+from i2i.importer.networks import read_discriminator, read_generator
+from i2i.importer.recipe import recipe_of
+from i2i.importer.runs import import_run, import_translator
 from i2i.layers import merge, parse_setting
 from i2i.recipe import resolve
 from i2i.reference.patchgan import PatchGAN
@@ -285,7 +286,7 @@ def test_values_of_options(authors_folder, engine, change, path, value):
     assert found == value
 
 
-@pytest.mark.parametrize("change", [{"model": "pix2pix"}, {"gan_mode": "wgangp"}])
+@pytest.mark.parametrize("change", [{"model": "sincut"}, {"gan_mode": "hinge"}])
 def test_what_has_no_equivalent_is_refused(authors_folder, change):
     networks = {"generator_ab": read_generator(authors_folder / "latest_net_G_A.pth")}
     with pytest.raises(I2IError, match=next(iter(change.values()))):
@@ -374,10 +375,12 @@ def test_every_flag_is_documented_and_every_key_exists(engine):
     ]
     assert rows == expected
     known: set[str] = set()
-    document = {"method": "cyclegan", "data": {"source": "folders"}}
-    for setting in ("data.source=folders", "data.source=root", "schedule=step"):
-        layered = merge(document, parse_setting(setting, document))
-        known |= set(recipe_keys(resolve(layered, engine.registry).document()))
+    settings = ("data.source=folders", "data.source=root", "data.source=side_by_side", "schedule=step")
+    for method in ("cyclegan", "pix2pix", "cut", "sincut"):
+        document = {"method": method, "data": {"source": "folders"}}
+        for setting in settings:
+            layered = merge(document, parse_setting(setting, document))
+            known |= set(recipe_keys(resolve(layered, engine.registry).document()))
     keys = {target for flag in FLAGS.values() for target in flag.becomes if not target.startswith("i2i ")}
     assert keys <= known
     assert all(flag.note for flag in FLAGS.values() if not flag.becomes), "a flag without equivalent says why"

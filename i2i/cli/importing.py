@@ -1,4 +1,4 @@
-"""The command `import`: networks of the CycleGAN authors' code."""
+"""The command `import`: networks of the code of CycleGAN's, pix2pix's and CUT's authors."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ from i2i.errors import I2IError, Problem
 @app.command("import")
 def import_(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="latest_net_G_A.pth, or the folder with it and train_opt.txt.")],
+    source: Annotated[Path, typer.Argument(help="latest_net_G.pth, or the folder with it and train_opt.txt.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="x2y.safetensors for a file, runs/NAME for a folder.")],
     to: Annotated[
         str | None, typer.Option(help="Of a file: the domain it translates to, a or b; b by default.")
     ] = None,
     epoch: Annotated[str, typer.Option(help="Of a folder: latest, 100 or iter_5000.")] = "latest",
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help="Of a U-Net: no dropout, and statistics of the training images.")
+    ] = False,
     a: FolderA = None,
     b: FolderB = None,
     settings: Settings = None,
     plugin: Plugins = None,
 ) -> None:
-    """Read weights of the CycleGAN authors' code: one generator to translate with, or a folder to train on from."""
+    """Read weights of CycleGAN, pix2pix or CUT by their authors: a generator, or a folder to train on from."""
     from i2i.importer.runs import import_run, import_translator
 
     engine = start_engine(context, plugin)
     if source.is_dir():
         if to is not None:
-            raise I2IError(Problem("--to", "goes with the file of one network; a run translates both ways"))
+            raise I2IError(Problem("--to", "goes with the file of one network; a run translates as it was trained to"))
         changes = list(settings or [])
         if (a is None) != (b is None):
             raise I2IError(Problem("--a/--b", "one folder for each domain: give both"))
         if a and b:
             changes.append(f'data.source={{name = "folders", a = {json.dumps(str(a))}, b = {json.dumps(str(b))}}}')
-        run, remarks = import_run(source, out, engine, epoch=epoch, settings=changes)
+        run, remarks = import_run(source, out, engine, epoch=epoch, settings=changes, evaluate=evaluate)
         folder = shlex.quote(str(run.folder))
         hints = [f"translate with: i2i translate {folder} IMAGES -o OUT", f"train on with: i2i train --resume {folder}"]
     else:
@@ -48,7 +51,7 @@ def import_(
             raise I2IError(Problem("--epoch, --set, --a and --b", "go with a folder, not with the file of one network"))
         if to not in (None, "a", "b"):
             raise I2IError(Problem("--to", f"is a or b, not {to!r}"))
-        remarks = import_translator(source, out, engine, to="a" if to == "a" else "b")
+        remarks = import_translator(source, out, engine, to="a" if to == "a" else "b", evaluate=evaluate)
         hints = [f"translate with: i2i translate {shlex.quote(str(out))} IMAGES -o OUT"]
     for line in [*(f"note: {remark}" for remark in remarks), *hints]:
         console.print(line, soft_wrap=True, markup=False)

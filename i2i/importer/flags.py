@@ -32,13 +32,17 @@ FLAGS = {
     "name": Flag("experiment_name", ("i2i train --out",), "the run's folder"),
     "gpu_ids": Flag("0", ("train.device",), "`-1` is `cpu`; one process uses one device"),
     "checkpoints_dir": Flag("./checkpoints", ("i2i train --out",), "`runs/` by default"),
-    "model": Flag("cycle_gan", ("method.name",), "`cycle_gan` is `cyclegan`"),
+    "model": Flag("cycle_gan", ("method.name",), "`cycle_gan` is `cyclegan`; `pix2pix` and `cut` keep their names"),
     "input_nc": Flag("3", ("data.channels",), "one number, or one for each domain"),
     "output_nc": Flag("3", ("data.channels",), "one number, or one for each domain"),
     "ngf": Flag("64", ("generator.base_channels",)),
     "ndf": Flag("64", ("discriminator.base_channels",)),
     "netD": Flag("basic", ("discriminator.name",), "`basic` and `n_layers` are `patchgan`, `pixel` is `pixelgan`"),
-    "netG": Flag("resnet_9blocks", ("generator.name", "generator.n_blocks"), "`resnet_6blocks` is `n_blocks = 6`"),
+    "netG": Flag(
+        "resnet_9blocks",
+        ("generator.name", "generator.n_blocks", "generator.depth"),
+        "`resnet_6blocks` is `n_blocks = 6`, `unet_256` is `unet` with `depth = 8`, `unet_128` with 7",
+    ),
     "n_layers_D": Flag("3", ("discriminator.n_layers",)),
     "norm": Flag("instance", ("generator.norm", "discriminator.norm"), "each network has its own"),
     "init_type": Flag("normal", ("generator.initialization.name", "discriminator.initialization.name")),
@@ -47,11 +51,17 @@ FLAGS = {
         ("generator.initialization.std", "discriminator.initialization.std"),
         "`std` of `normal`, `gain` of `xavier` and `orthogonal`; `kaiming` has none",
     ),
-    "no_dropout": Flag("True", (), "generators have no dropout, which is the authors' default for CycleGAN"),
+    "no_dropout": Flag(
+        "True", ("generator.dropout",), "of `unet`, 0 or 0.5; ResNets have none, as by default in CycleGAN"
+    ),
     "dataset_mode": Flag(
         "unaligned", ("data.source.name",), "`unaligned` is `root` or `folders`, `aligned` is `side_by_side`"
     ),
-    "direction": Flag("AtoB", ("i2i translate --to",), "CycleGAN learns both; `BtoA` only swaps the folders"),
+    "direction": Flag(
+        "AtoB",
+        ("i2i translate --to", "data.source.left"),
+        'CycleGAN learns both; `BtoA` swaps the folders, or with `left = "b"` the halves of `side_by_side`',
+    ),
     "serial_batches": Flag("False", (), "the order is random, and the same for the same seed"),
     "num_threads": Flag("4", ("data.n_workers",), "chosen by default"),
     "batch_size": Flag("1", ("data.batch_size",)),
@@ -87,10 +97,16 @@ FLAGS = {
     ),
     "n_epochs": Flag("100", ("schedule.n_epochs",), "or `n_steps`"),
     "n_epochs_decay": Flag("100", ("schedule.n_epochs_decay",), "or `n_steps_decay`"),
-    "beta1": Flag("0.5", ("optim.betas",), "the first of two; the second is 0.999"),
+    "beta1": Flag("0.5", ("optim.betas",), "the first of two"),
     "lr": Flag("0.0002", ("optim.lr",)),
-    "gan_mode": Flag("lsgan", ("adversarial.name",), "`lsgan` or `vanilla`; theirs never applies `wgangp`'s penalty"),
-    "pool_size": Flag("50", ("pool.size",)),
+    "gan_mode": Flag(
+        "lsgan",
+        ("adversarial.name",),
+        "`lsgan`, `vanilla`; `wgangp` is `gradient_penalty` around `wasserstein`, which theirs never applies",
+    ),
+    "pool_size": Flag(
+        "50", ("pool.size",), "of `cyclegan`; `pix2pix` and `cut` show the newest fakes, as theirs by default"
+    ),
     "lr_policy": Flag("linear", ("schedule.name",), "`linear`, `step`, `plateau` or `cosine`; counted in steps"),
     "lr_decay_iters": Flag("50", ("schedule.every",), "of `step`, in steps, where theirs counts epochs"),
     # options/test_options.py
@@ -103,8 +119,33 @@ FLAGS = {
     "lambda_B": Flag("10.0", ("method.lambda_cycle",), "one number, or one for each direction"),
     "lambda_identity": Flag("0.5", ("method.lambda_identity",)),
     "model_suffix": Flag("", ("i2i import",), "takes the file of one network"),
-    "lambda_L1": Flag("100.0", (), "of pix2pix, which i2i does not have yet"),
+    "lambda_L1": Flag("100.0", ("method.lambda_l1",), "of `pix2pix`"),
     "lambda_regression": Flag("1.0", (), "of a template; a method plugin has options of its own"),
+    # contrastive-unpaired-translation: options/*.py, models/cut_model.py, models/stylegan_networks.py
+    "CUT_mode": Flag("CUT", ("method.name",), "sets `nce_idt`, `lambda_NCE` and `flip_equivariance`, which decide"),
+    "lambda_GAN": Flag("1.0", ("method.lambda_gan",), "of `cut`"),
+    "lambda_NCE": Flag("1.0", ("method.lambda_nce", "method.lambda_identity"), "of `cut`: one for each contrast"),
+    "nce_idt": Flag("True", ("method.lambda_identity",), "`False` is 0"),
+    "nce_layers": Flag("0,4,8,12,16", ("method.taps",)),
+    "nce_includes_all_negatives_from_minibatch": Flag("False", (), "only `sincut` does this"),
+    "netF": Flag("mlp_sample", ("projector.name",), "`patch_projector`; the other two have no equivalent"),
+    "netF_nc": Flag("256", ("method.n_features",)),
+    "nce_T": Flag("0.07", ("nce.temperature",)),
+    "num_patches": Flag("256", ("method.n_patches",)),
+    "flip_equivariance": Flag("False", ("method.name",), "`fastcut`"),
+    "normG": Flag("instance", ("generator.norm",)),
+    "normD": Flag("instance", ("discriminator.norm",)),
+    "no_antialias": Flag(
+        "False", ("generator.name", "discriminator.name"), "with `no_antialias_up`: `resnet`, `patchgan`"
+    ),
+    "no_antialias_up": Flag("False", ("generator.name",), "only together with `no_antialias`"),
+    "beta2": Flag("0.999", ("optim.betas",), "the second of two"),
+    "easy_label": Flag("experiment_name", (), "a run is called by its folder"),
+    "evaluation_freq": Flag("5000", ("train.sample_every",), "held-out pairs are scored with each sample grid"),
+    "pretrained_name": Flag("None", ("i2i import",), "takes the folder to begin from"),
+    "random_scale_max": Flag("3.0", (), "of single images, which are only cropped here"),
+    "stylegan2_G_num_downsampling": Flag("1", (), "i2i has no StyleGAN2"),
+    "lambda_R1": Flag("1.0", ("adversarial.weight",), "of `r1`, which `recipes/sincut.toml` takes"),
     "new_dataset_option": Flag("1.0", (), "of a template; a source plugin has options of its own"),
 }
 

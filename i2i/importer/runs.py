@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,28 +12,45 @@ import torch
 from i2i import __version__, checkpoint, layers, optim
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem, suggest
-from i2i.importer.flags import FLAGS, read_options
-from i2i.importer.weights import Network, read_discriminator, read_generator
+from i2i.importer.flags import read_options
+from i2i.importer.networks import read_discriminator, read_generator, read_projectors
+from i2i.importer.recipe import domains, recipe_of
+from i2i.importer.weights import Network
 from i2i.recipe import resolve
 from i2i.run import Run
 from i2i.trainer import Trainer, players_parameters
 from i2i.translate import save_translator
 
-GENERATORS = {"G_A": "generator_ab", "G_B": "generator_ba"}
-DISCRIMINATORS = {"D_A": "discriminator_b", "D_B": "discriminator_a"}
-"""The authors name a discriminator after the generator it plays against; ours is named after the domain it judges."""
+Names = Mapping[str, str]
+
+NETWORKS: Mapping[str, tuple[Names, Names]] = {
+    "cycle_gan": (
+        {"G_A": "generator_ab", "G_B": "generator_ba"},
+        {"D_A": "discriminator_b", "D_B": "discriminator_a"},
+    ),
+    "pix2pix": ({"G": "generator"}, {"D": "discriminator"}),
+    "cut": ({"G": "generator"}, {"D": "discriminator", "F": "contrast.projectors"}),
+}
+"""Of each of the authors' models, the networks that a folder must hold, and those that it holds all or none of.
+
+In CycleGAN the authors name a discriminator after the generator it plays against; ours after the domain it judges.
+"""
 
 
-def import_translator(path: Path, out: Path, engine: Engine, *, to: Literal["a", "b"] = "b") -> list[str]:
+def import_translator(
+    path: Path, out: Path, engine: Engine, *, to: Literal["a", "b"] = "b", evaluate: bool = False
+) -> list[str]:
     """Writes one generator as a weights file that `i2i translate` reads. Returns remarks. Raises I2IError.
 
     Args:
         to: the domain that it translates to. `x2y.safetensors` names the domains x and y.
+        evaluate: translate as the authors' `--eval` does (see `evaluated`).
     """
     if out.exists():
         raise I2IError(Problem(str(out), "is there already; choose another name"))
     network = read_generator(path)
-    channels, names = list(network.channels), _domains(out.stem)
+    network = evaluated(network) if evaluate else network
+    channels, names = list(network.channels), domains(out.stem)
     if to == "a":
         channels, names = channels[::-1], names[::-1] if names != ("a", "b") else names
     document = {
@@ -49,15 +66,22 @@ def import_translator(path: Path, out: Path, engine: Engine, *, to: Literal["a",
 
 
 def import_run(
-    folder: Path, out: Path, engine: Engine, *, epoch: str = "latest", settings: Sequence[str] = ()
+    folder: Path,
+    out: Path,
+    engine: Engine,
+    *,
+    epoch: str = "latest",
+    settings: Sequence[str] = (),
+    evaluate: bool = False,
 ) -> tuple[Run, list[str]]:
     """Writes a run that translates, and trains on from step 0 with these weights. Returns it with remarks.
 
     Args:
-        folder: with `train_opt.txt`, `latest_net_G_A.pth` and `latest_net_G_B.pth`, and perhaps both discriminators.
+        folder: with `train_opt.txt`, the generators, such as `latest_net_G.pth`, and perhaps the other networks.
         out: the run's folder; one that exists is left alone, and its name gets a number.
         epoch: of the networks to read: `latest`, `100`, `iter_5000`.
         settings: "key=value" on top of the recipe.
+        evaluate: translate as the authors' `--eval` does (see `evaluated`).
 
     Raises I2IError.
     """
@@ -65,7 +89,12 @@ def import_run(
     if options_file is None:
         raise I2IError(Problem(str(folder), "holds no train_opt.txt; import a single network by naming its file"))
     options = read_options(options_file)
-    networks = read_networks(folder, epoch)
+    if options["model"] not in NETWORKS:
+        known = ", ".join(NETWORKS)
+        raise I2IError(Problem("model", f"{options['model']!r} cannot be imported as a run, only {known}"))
+    networks = read_networks(folder, epoch, options["model"])
+    if evaluate:
+        networks = {name: evaluated(network) for name, network in networks.items()}
     try:
         document, remarks = recipe_of(options, networks)
     except ValueError as error:  # a number that is none
@@ -78,8 +107,8 @@ def import_run(
         method = recipe.method(*recipe.data.both_channels)
         for name, module in modules.items():
             try:
-                getattr(method, name).load_state_dict(module.state_dict())
-            except RuntimeError:
+                method.get_submodule(name).load_state_dict(module.state_dict())
+            except (AttributeError, RuntimeError):
                 raise I2IError(Problem("--set", f"changes {name}, so that its weights no longer fit")) from None
         trainer = Trainer(method, optim.build(recipe.optim, players_parameters(method)), ema=recipe.train.ema)
         run = Run.create(out.parent, out.name)
@@ -91,24 +120,31 @@ def import_run(
     for direction, module in trainer.translators().items():
         about: Any = {"recipe": recipe.document(), "direction": direction, "step": 0, "names": recipe.data.names}
         save_translator(run.weights(direction), module, **about)
-    if len(networks) == 2:
+    if all(network.kind == "generator" for network in networks.values()):
         remarks.append("no discriminators were found; training on starts with new ones")
     return run, remarks + _remarks_on(*networks.values())
 
 
-def read_networks(folder: Path, epoch: str) -> dict[str, Network]:
-    """The networks of one epoch by our names: both generators, and both discriminators or none. Raises I2IError."""
-    paths = {name: folder / f"{epoch}_net_{name}.pth" for name in (*GENERATORS, *DISCRIMINATORS)}
-    missing = [path.name for name, path in paths.items() if not path.is_file()]
-    if not any(paths[name].is_file() for name in GENERATORS):
-        have = sorted(path.name.removesuffix("_net_G_A.pth") for path in folder.glob("*_net_G_A.pth"))
-        raise I2IError(Problem("--epoch", f"there is no {epoch}_net_G_A.pth in {folder}{suggest(epoch, have)}"))
-    absent = [name for name in DISCRIMINATORS if paths[name].name in missing]
-    if missing and (len(absent) != len(DISCRIMINATORS) or len(missing) > len(absent)):
-        raise I2IError(Problem(str(folder), f"holds no {' and no '.join(missing)}"))
-    networks = {ours: read_generator(paths[name]) for name, ours in GENERATORS.items()}
-    if not absent:
-        networks |= {ours: read_discriminator(paths[name]) for name, ours in DISCRIMINATORS.items()}
+def read_networks(folder: Path, epoch: str, model: str = "cycle_gan") -> dict[str, Network]:
+    """The networks of one epoch by their places in our method: the generators, and all others or none.
+
+    Raises I2IError.
+    """
+    generators, others = NETWORKS[model]
+    paths = {name: folder / f"{epoch}_net_{name}.pth" for name in (*generators, *others)}
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    first = next(iter(generators))
+    if missing[: len(generators)] == [*generators]:
+        have = sorted(path.name.removesuffix(f"_net_{first}.pth") for path in folder.glob(f"*_net_{first}.pth"))
+        raise I2IError(Problem("--epoch", f"there is no {paths[first].name} in {folder}{suggest(epoch, have)}"))
+    if missing and missing != [*others]:
+        raise I2IError(Problem(str(folder), f"holds no {' and no '.join(paths[name].name for name in missing)}"))
+    networks = {ours: read_generator(paths[name]) for name, ours in generators.items()}
+    for name, ours in others.items() if not missing else ():
+        if name == "F":
+            networks |= {f"{ours}.{part}": network for part, network in read_projectors(paths[name]).items()}
+        else:
+            networks[ours] = read_discriminator(paths[name])
     for one, other in (("generator_ab", "generator_ba"), ("discriminator_a", "discriminator_b")):
         if one in networks and networks[one].spec != networks[other].spec:
             both = f"{networks[one].path.name} and {networks[other].path.name}"
@@ -116,99 +152,21 @@ def read_networks(folder: Path, epoch: str) -> dict[str, Network]:
     return networks
 
 
-def recipe_of(options: Mapping[str, str], networks: Mapping[str, Network]) -> tuple[dict[str, Any], list[str]]:
-    """A recipe from the authors' options, and a remark on each that is set and has no equivalent.
-
-    Architectures are read from the networks where they are at hand. Raises I2IError for what i2i cannot do.
-    """
-    if options["model"] != "cycle_gan":
-        raise I2IError(Problem("model", f"{options['model']!r} cannot be imported as a run, only cycle_gan"))
-    if options["gan_mode"] not in ("lsgan", "vanilla"):
-        raise I2IError(Problem("gan_mode", f"{options['gan_mode']!r} has no equivalent: {FLAGS['gan_mode'].note}"))
-    batch_size = int(options["batch_size"])
-    train: dict[str, Any] = {"device": "cpu"} if options["gpu_ids"] == "-1" else {}
-    every = {"update_html_freq": "sample_every", "print_freq": "log_every", "save_latest_freq": "save_every"}
-    for name, key in every.items():
-        if options[name] != FLAGS[name].default:
-            train[key] = max(1, int(options[name]) // batch_size)
-    domains = _domains(Path(options["dataroot"]).name)
-    data = {
-        "source": _source(options),
-        "load_size": int(options["load_size"]),
-        "crop_size": int(options["crop_size"]),
-        "flip": options["no_flip"] != "True",
-        "batch_size": batch_size,
-        "channels": list(networks["generator_ab"].channels),
-        "names": list(domains[::-1] if options["direction"] == "BtoA" and domains != ("a", "b") else domains),
-    }
-    if options["num_threads"] != FLAGS["num_threads"].default:
-        data["n_workers"] = int(options["num_threads"])
-    schedule, remarks = _schedule(options)
-    lambdas = [float(options["lambda_A"]), float(options["lambda_B"])]
-    discriminator = networks["discriminator_a"].spec if "discriminator_a" in networks else _discriminator(options)
-    document = {
-        "method": {
-            "name": "cyclegan",
-            "lambda_cycle": lambdas[0] if lambdas[0] == lambdas[1] else lambdas,
-            "lambda_identity": float(options["lambda_identity"]),
-        },
-        "generator": {**networks["generator_ab"].spec, "initialization": _initialization(options)},
-        "discriminator": {**discriminator, "initialization": _initialization(options)},
-        "adversarial": options["gan_mode"],
-        "pool": {"size": int(options["pool_size"])},
-        "data": data,
-        "optim": {"lr": float(options["lr"]), "betas": [float(options["beta1"]), 0.999]},
-        "schedule": schedule,
-        "train": train,
-    }
-    for name, value in options.items():
-        flag = FLAGS.get(name)
-        if flag is None or (not flag.becomes and value != flag.default):
-            remarks.append(f"{name} = {value} is left out: {flag.note if flag else 'it is no option of the authors'}")
-    return document, remarks
-
-
-def _source(options: Mapping[str, str]) -> dict[str, str]:
-    root, phase = options["dataroot"], options["phase"]
-    if options["direction"] == "AtoB" and phase == "train":
-        return {"name": "root", "path": root}
-    a, b = ("B", "A") if options["direction"] == "BtoA" else ("A", "B")
-    return {"name": "folders", "a": f"{root}/{phase}{a}", "b": f"{root}/{phase}{b}"}
-
-
-def _initialization(options: Mapping[str, str]) -> dict[str, Any]:
-    name, gain = options["init_type"], float(options["init_gain"])
-    key = {"normal": "std", "xavier": "gain", "orthogonal": "gain"}.get(name)
-    return {"name": name} | ({key: gain} if key else {})
-
-
-def _discriminator(options: Mapping[str, str]) -> dict[str, Any]:
-    spec: dict[str, Any] = {"base_channels": int(options["ndf"]), "norm": options["norm"].removeprefix("sync_")}
-    if options["netD"] == "pixel":
-        return {"name": "pixelgan", **spec}
-    return {"name": "patchgan", **spec, "n_layers": int(options["n_layers_D"]) if options["netD"] == "n_layers" else 3}
-
-
-def _schedule(options: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    n_epochs, n_decay, policy = int(options["n_epochs"]), int(options["n_epochs_decay"]), options["lr_policy"]
-    linear = {"name": "linear", "n_epochs": n_epochs, "n_epochs_decay": n_decay}
-    if policy == "linear":
-        return linear, []
-    if policy == "cosine":
-        remark = f"lr_policy = cosine ends after n_epochs = {n_epochs} epochs, where theirs begins to rise again"
-        return {"name": "cosine", "n_epochs": 0, "n_epochs_decay": n_epochs}, [remark]
-    return linear, [
-        f"lr_policy = {policy} counts epochs, ours counts steps: linear stands instead; see `i2i list schedule`"
-    ]
-
-
-def _domains(name: str) -> tuple[str, str]:
-    """(`horse`, `zebra`) of `horse2zebra`, else (`a`, `b`)."""
-    found = re.fullmatch(r"([^\W\d]+)2([^\W\d]+)(?:_pretrained)?", name)
-    return (found[1], found[2]) if found and found[1] != found[2] else ("a", "b")
+def evaluated(network: Network) -> Network:
+    """A U-Net that translates without dropout and by the statistics of its training images; others do so anyway."""
+    if network.spec["name"] != "unet":
+        return network
+    norm = "batch" if network.spec["norm"] == "current_batch" else network.spec["norm"]
+    return replace(network, spec={**network.spec, "norm": norm, "dropout_at_inference": False})
 
 
 def _remarks_on(*networks: Network) -> list[str]:
-    if not any(network.dropout for network in networks):
-        return []
-    return ["was trained with dropout, which is not active at inference; training on goes without it"]
+    remarks = []
+    if any(network.dropout for network in networks):
+        remarks.append("was trained with dropout, which is not active at inference; training on goes without it")
+    if any(network.spec.get("norm") == "current_batch" for network in networks):
+        remarks.append(
+            "translates with dropout and by the statistics of the image at hand, as the authors' test.py does; "
+            "--eval leaves out the one and takes the training images' for the other"
+        )
+    return remarks
