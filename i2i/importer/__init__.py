@@ -1,1 +1,1 @@
-"""What the CycleGAN authors' code (junyanz/pytorch-CycleGAN-and-pix2pix) left behind, read into i2i."""
+"""What the code of CycleGAN's, pix2pix's and CUT's authors left behind, read into i2i."""
