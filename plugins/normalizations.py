@@ -12,6 +12,7 @@ from torch import distributed as dist
 from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.reference.losses import at_least_float32
+from i2i.reference.normalization import instance_norm
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -84,6 +85,9 @@ class AffineInstanceNorm(nn.InstanceNorm2d):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return instance_norm(images, self.weight, self.bias, eps=self.eps)
 
 
 class PixelNorm(nn.Module):

@@ -4,17 +4,20 @@ import itertools
 
 import pytest
 import torch
+from i2i_plugins.normalizations import AffineInstanceNorm
 
 from i2i.reference.normalization import InstanceNorm, instance_norm
 
 ORDERS = (torch.contiguous_format, torch.channels_last)
 
 
+@pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize(("n", "of_images", "of_gradient"), itertools.product((1, 2), ORDERS, ORDERS))
-def test_the_gradient_is_that_of_the_formula(n, of_images, of_gradient):
+def test_the_gradient_is_that_of_the_formula(affine, n, of_images, of_gradient):
     images, towards = torch.randn(2, n, 6, 4, 5, dtype=torch.float64)
     images = images.contiguous(memory_format=of_images).requires_grad_()
-    output = InstanceNorm(6)(images)
+    norm = (AffineInstanceNorm if affine else InstanceNorm)(6).double()
+    output = norm(images)
     (gradient,) = torch.autograd.grad(output, images, towards.contiguous(memory_format=of_gradient))
 
     centred = images - images.mean((2, 3), keepdim=True)
