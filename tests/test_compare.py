@@ -150,7 +150,7 @@ def test_every_example_is_a_recipe(engine: Engine) -> None:
 def test_show(monkeypatch: pytest.MonkeyPatch, odd: Path) -> None:
     printed = run(monkeypatch, "show", "discriminators", "odd", plugins=(odd, PLUGINS / "normalizations.py"))
     assert "Judges [bold]nothing[/]" in printed and f"{odd}:" in printed
-    for text in ("int >= 1", "instance (default)", "group", 'depth = "low"'):
+    for text in ("int >= 1", "default instance", "group", 'depth = "low"'):
         assert text in printed
     shown = json.loads(run(monkeypatch, "show", "loss", "lsgan", "--json"))
     assert shown["kind"] == "adversarial_loss" and shown["options"][0]["name"] == "real"

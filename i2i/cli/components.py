@@ -17,7 +17,7 @@ from i2i.cli.app import AsJson, Plugins, app, console, start_engine
 
 if TYPE_CHECKING:
     from i2i.compare import Measured
-    from i2i.manual import Page
+    from i2i.manual import OptionPage, Page, SlotPage
 
 Kind = Annotated[str, typer.Argument(help="discriminator, generators, loss, …")]
 
@@ -44,6 +44,7 @@ def list_components(
         ]
         typer.echo(json.dumps(entries, indent=2))
         return
+    at_a_glance = kind is None and console.is_terminal  # a line each, but whoever reads a pipe gets whole sentences
     width = max((len(registry.name_of(c)) for components in found.values() for c in components), default=0)
     for k, components in found.items():
         if not components and kind is None:
@@ -51,11 +52,13 @@ def list_components(
         console.print(f"[bold]{k.plural.replace('_', ' ')}[/]")
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, min_width=width)
-        table.add_column(ratio=1, overflow="fold")
+        table.add_column(ratio=1, no_wrap=at_a_glance, overflow="ellipsis" if at_a_glance else "fold")
         table.add_column(no_wrap=True, justify="right", style="dim")
         for c in components:
             table.add_row(escape(registry.name_of(c)), Text(c.summary), escape(c.plugin))
         console.print(Padding(table if components else Text("none"), (0, 0, 1, 2)))
+    if at_a_glance:
+        console.print("`i2i list KIND` prints whole sentences, `i2i show KIND NAME` everything", style="dim")
 
 
 @app.command()
@@ -85,26 +88,32 @@ def _print_page(found: Page) -> None:
     for paragraph in found.paragraphs:
         console.print()
         console.print(Text(paragraph))
-    if found.options:
-        console.print()
-        table = _table("option", "type", "default", "")
-        for option in found.options:
-            table.add_row(*map(escape, (option.name, option.type, option.default, option.about)))
-        console.print(table)
-    if found.slots:
-        console.print()
-        table = _table("slot", "takes", "choices", "")
-        for slot in found.slots:
-            takes = slot.kind.replace("_", " ") + ("s, one or more" if slot.repeated else "")
-            if slot.needs:
-                takes += f" that is {slot.needs}"
-            others = [name for name in slot.choices if name not in slot.default]
-            choices = ", ".join([f"{' and '.join(slot.default)} (default)", *others])
-            table.add_row(slot.name, takes, choices, escape(slot.about))
-        console.print(table)
+    for heading, entries in (("options", map(_option, found.options)), ("slots", map(_slot, found.slots))):
+        for place, (name, value, *lines) in enumerate(entries):
+            if place == 0:
+                console.print(f"\n[bold]{heading}[/]")
+            console.print(Padding(Text.assemble((name, "bold"), ": ", value), (0, 0, 0, 2)))
+            for line in filter(None, lines):
+                console.print(Padding(line, (0, 0, 0, 6)))
     if found.example:
-        console.print("\nIn a recipe, with its defaults:\n")
-        console.print(Padding(Text(found.example), (0, 0, 0, 2)))
+        console.print("\n[bold]in a recipe, with its defaults[/]")
+        for line in found.example.splitlines():
+            console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _option(option: OptionPage) -> tuple[str, str, Text]:
+    """Its name, its type with default, and what it is."""
+    return option.name, f"{option.type}, default {option.default}", Text(option.about)
+
+
+def _slot(slot: SlotPage) -> tuple[str, str, Text, Text]:
+    """Its name, what goes there with default, what it is, and what else could stand there."""
+    takes = slot.kind.replace("_", " ") + ("s, one or more" if slot.repeated else "")
+    if slot.needs:
+        takes += f" that is {slot.needs}"
+    others = ", ".join(name for name in slot.choices if name not in slot.default)
+    choices = Text(f"or: {others}", style="dim") if others else Text()
+    return slot.name, f"{takes}, default {' and '.join(slot.default)}", Text(slot.about), choices
 
 
 @app.command()
