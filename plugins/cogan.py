@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Protocol, runtime_checkable
 
+import torch
 from annotated_types import Ge
 from i2i_plugins.adversarial_losses import Vanilla
 from i2i_plugins.gan.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -53,7 +54,7 @@ class CoGAN(Method):
     Liu and Tuzel 2016, "Coupled Generative Adversarial Networks", arXiv 1606.07536, section 3: both generators make
     their images from one noise, and their first layers, which decide what there is to see, are the same; so are the
     discriminators' last. The objective is the sum of both games. The discriminators move first, then the generators
-    with the same noise. They raise log f(g(z)), as in the authors' code; `adversarial = "minimax"` plays the paper's
+    with fresh noise, which raise log f(g(z)): both as in the authors' code. `adversarial = "minimax"` plays the paper's
     game to the letter.
 
     Args:
@@ -100,28 +101,31 @@ class CoGAN(Method):
 
     def imagine(self, n: int) -> dict[str, Tensor]:
         """n pairs of images, from noise that is always the same."""
-        noise = fixed_noise(n, self.n_noise, self.generator_a)
-        return {"a": self.generator_a(noise), "b": self.generator_b(noise)}
+        a, b = self._pair(fixed_noise(n, self.n_noise, self.generator_a))
+        return {"a": a, "b": b}
 
     def play(self, batch: Batch, step: int) -> Iterator[Update]:
         a, b = batch.a, batch.b
-        noise = noise_for(a, self.n_noise)
-        fake_a, fake_b = self.generator_a(noise), self.generator_b(noise)
+        with torch.no_grad():
+            fake_a, fake_b = self._pair(noise_for(a, self.n_noise))
         check_sizes(fake_a, a)
         judge_a, judge_b = Scored(self.discriminator_a), Scored(self.discriminator_b)
-        shown_a, shown_b = fake_a.detach(), fake_b.detach()
         losses = {
-            "D_a": self.adversarial_a.for_discriminator(judge_a, a, shown_a),
-            "D_b": self.adversarial_b.for_discriminator(judge_b, b, shown_b),
+            "D_a": self.adversarial_a.for_discriminator(judge_a, a, fake_a),
+            "D_b": self.adversarial_b.for_discriminator(judge_b, b, fake_b),
         }
-        scores = judge_a.means(D_a_real=a, D_a_fake=shown_a) | judge_b.means(D_b_real=b, D_b_fake=shown_b)
+        scores = judge_a.means(D_a_real=a, D_a_fake=fake_a) | judge_b.means(D_b_real=b, D_b_fake=fake_b)
         yield Update("discriminators", losses, scores=scores)
 
+        fake_a, fake_b = self._pair(noise_for(a, self.n_noise))
         losses = {
             "adversarial_a": self.adversarial_a.for_generator(self.discriminator_a, a, fake_a),
             "adversarial_b": self.adversarial_b.for_generator(self.discriminator_b, b, fake_b),
         }
         yield Update("generators", losses, {"a": a, "b": b, "fake_a": fake_a, "fake_b": fake_b})
+
+    def _pair(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        return self.generator_a(noise), self.generator_b(noise)
 
 
 @hookimpl

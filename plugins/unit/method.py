@@ -98,15 +98,15 @@ class UNIT(Method):
         mean_fake_b, mean_fake_a = self.encoder_b(fake_b), self.encoder_a(fake_a)
         rec_a, rec_b = self.decoder_a(_sample(mean_fake_b)), self.decoder_b(_sample(mean_fake_a))
         kl_a, kl_b = _kl(mean_a), _kl(mean_b)
+        fool_a = self.adversarial_a.for_generator(self.discriminator_a, a, fake_a)
+        fool_b = self.adversarial_b.for_generator(self.discriminator_b, b, fake_b)
         losses = {
             "kl_a": self.lambda_kl * kl_a,  # equation 3
-            "reconstruction_a": self.lambda_reconstruction * self.reconstruction(same_a, a),
             "kl_b": self.lambda_kl * kl_b,  # equation 4
-            "reconstruction_b": self.lambda_reconstruction * self.reconstruction(same_b, b),
-            "adversarial_ba": self.lambda_adversarial  # equation 5
-            * self.adversarial_a.for_generator(self.discriminator_a, a, fake_a),
-            "adversarial_ab": self.lambda_adversarial  # equation 6
-            * self.adversarial_b.for_generator(self.discriminator_b, b, fake_b),
+            "reconstruction_a": self.lambda_reconstruction * self.reconstruction(same_a, a),  # equation 3
+            "reconstruction_b": self.lambda_reconstruction * self.reconstruction(same_b, b),  # equation 4
+            "adversarial_ba": self.lambda_adversarial * fool_a,  # equation 5
+            "adversarial_ab": self.lambda_adversarial * fool_b,  # equation 6
             # The authors' code leaves kl_a and kl_b out of these two; the equations have them.
             "cycle_kl_a": self.lambda_cycle_kl * (kl_a + _kl(mean_fake_b)),  # equation 7
             "cycle_kl_b": self.lambda_cycle_kl * (kl_b + _kl(mean_fake_a)),  # equation 8
@@ -149,9 +149,6 @@ def _sample(mean: Tensor) -> Tensor:
 
 
 def _kl(mean: Tensor) -> Tensor:
-    """The distance of N(mean, I) to N(0, I), for each number of the code.
-
-    It is half of this; the authors' code leaves out the ½, and its weights were found that way.
-    """
+    """The distance of N(mean, I) to N(0, I), for each number of the code; without the ½, as in the authors' code."""
     (mean,) = at_least_float32(mean)
     return mean.square().mean()

@@ -15,15 +15,12 @@ from i2i.slots import Initialization, Normalization
 Channels = Annotated[int, Ge(1)]
 Blocks = Annotated[int, Ge(0)]
 
-# The residual blocks are those of the reference, which pad by reflection; the authors' pad with zeros, so that their
-# codes know where the border is.
-
 
 class UNITEncoder(nn.Module):
     """From images to the means of their codes, of a quarter of their size: convolutions, residual blocks.
 
     Liu et al. 2017, section 4 and the table of networks in the appendix; LeakyReLU(0.01), and a normalization in the
-    residual blocks alone, as in the authors' code.
+    residual blocks alone, as in the authors' code. The blocks are those of `resnet` and pad by reflection.
 
     Args:
         in_channels: of the images.
