@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import mean
 
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from i2i.measure import in_bytes, n_parameters, now, peak_memory
+from i2i.measure import FlopCount, in_bytes, n_parameters, now, peak_memory
 from i2i.method import Batch, Method
 from i2i.trainer import Trainer
 from i2i.watch.wording import duration
@@ -47,7 +46,7 @@ def estimate(method: Method, step: Callable[[], object], *, n_steps: int) -> Est
         n_steps: of the whole run.
     """
     device = next(method.parameters()).device
-    counter = FlopCounterMode(display=False)
+    counter = FlopCount()
 
     def counted() -> None:
         with counter:
@@ -62,7 +61,7 @@ def estimate(method: Method, step: Callable[[], object], *, n_steps: int) -> Est
         step()
         seconds.append(now(device) - start)
     players = {name: n_parameters(nn.ModuleList(modules)) for name, modules in method.players().items()}
-    return Estimate(players, counter.get_total_flops() / 2e9, held + peak, mean(seconds), n_steps)
+    return Estimate(players, counter.total / 2e9, held + peak, mean(seconds), n_steps)
 
 
 def memory_of_step(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, Tensor], int]:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from i2i.errors import I2IError
+from i2i.estimate import estimate
 from i2i.method import Batch
 from i2i.trainer import Trainer, players_parameters
 
@@ -243,3 +244,11 @@ def test_projector():
     projector = PatchProjector(3, 8)
     assert isinstance(projector[1], nn.ReLU) and projector(torch.rand(2, 5, 3)).shape == (2, 5, 8)
     assert all(not projector.get_parameter(f"{layer}.bias").any() for layer in (0, 2))
+
+
+def test_a_step_with_a_penalty_can_be_estimated():
+    """`i2i check` counts operations also where the discriminator's slope is taken within the step."""
+    method = tiny(SinCUT)
+    trainer = Trainer(method, {p: adam(own.values()) for p, own in players_parameters(method).items()})
+    found = estimate(method, lambda: trainer.train_step([batch(1)]), n_steps=1)
+    assert found.gmacs_per_step > 0 and trainer.step == 4
