@@ -60,7 +60,7 @@ class UNet(nn.Module):
     """U-Net generator: halvings down to one pixel, doublings back, and each level handed across.
 
     Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", arXiv 1611.07004, section
-    3.2.2 and appendix 6.1.1: 4x4 convolutions of stride 2, LeakyReLU(0.2) on the way down and ReLU on the way up,
+    3.2.1 and appendix 6.1.1: 4x4 convolutions of stride 2, LeakyReLU(0.2) on the way down and ReLU on the way up,
     widths that double up to eight times the first; no norm in the outermost level, nor at the innermost map of 1x1.
     Weights have the names of the authors' code (`model.model.0.weight`, `model.model.1.model.1.weight`, …).
 

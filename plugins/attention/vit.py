@@ -18,9 +18,9 @@ from i2i.slots import Initialization, Normalization
 class VisionTransformer(nn.Module):
     """Vision transformer generator: patches, transformer blocks over all of them, and a decoder to pixels.
 
-    Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929, section 3.1, as the encoder; the
-    decoder doubles the map by and by, each time with half the channels, as in Zheng et al. 2021, "Rethinking Semantic
-    Segmentation from a Sequence-to-Sequence Perspective with Transformers", arXiv 2012.15840, section 3.2 (PUP).
+    Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929, section 3.1, as the encoder. The decoder
+    is the PUP of Zheng et al. 2021, "Rethinking Semantic Segmentation from a Sequence-to-Sequence Perspective with
+    Transformers", arXiv 2012.15840: doublings and convolutions in turn, here with half the channels after each.
     Everything passes through the patches, so fine detail is kept less well than by generators that hand it across.
 
     Args:
