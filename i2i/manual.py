@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from i2i.component import KINDS, Component, Kind
+from i2i.component import KINDS, Component, Kind, SlotOption
 from i2i.errors import I2IError, Problem, suggest
 from i2i.registry import Registry
 
@@ -164,16 +164,34 @@ def _example(component: Component, registry: Registry) -> str:
         return _table("[data]", {"source": spec})
     if kind in ("schedule", "watcher"):
         return _table({"schedule": "[schedule]", "watcher": "[[watch]]"}[kind], spec)
-    tops = {n: o for m in registry.components("method") for n, o in m.slots.items() if not o.repeated}
-    for name, option in tops.items():
-        if option.slot.kind == kind:
-            return _table(f"[{name}]", spec)
-    for name, option in tops.items():
-        holder = registry.of_factory(option.slot.kind, option.default)
-        for inner, inner_option in (holder.slots if holder else {}).items():
-            if inner_option.slot.kind == kind:
-                return _table(f"[{name}]", {inner: [spec] if inner_option.repeated else spec})
-    return ""
+    places = [
+        (method, top, inner, option)
+        for method in registry.components("method")
+        for top, inner, option in _slots_of(method, registry)
+        if option.slot.kind == kind
+    ]
+    if not places:
+        return ""
+
+    def rank(place: tuple[Component, str, str, SlotOption]) -> tuple[bool, ...]:
+        """A slot of a method before one inside of it, the reference's before others, where it stands by default."""
+        method, _, inner, option = place
+        return bool(inner), method.plugin != "reference", option.default is not component.factory
+
+    method, top, inner, option = min(places, key=rank)
+    table = _table(f"[{top}]", {inner: [spec] if option.repeated else spec} if inner else spec)
+    if method.plugin == "reference":
+        return table
+    return _table("[method]", {"name": registry.name_of(method)}) + "\n\n" + table
+
+
+def _slots_of(method: Component, registry: Registry) -> Iterator[tuple[str, str, SlotOption]]:
+    """A method's slots, and those of what stands in them by default: the table, the key inside of it, the slot."""
+    for top, option in method.slots.items():
+        if not option.repeated:
+            yield top, "", option
+            holder = registry.of_factory(option.slot.kind, option.default)
+            yield from ((top, inner, slot) for inner, slot in (holder.slots.items() if holder else ()))
 
 
 def _table(header: str, spec: Mapping[str, Any]) -> str:

@@ -88,32 +88,34 @@ def _print_page(found: Page) -> None:
     for paragraph in found.paragraphs:
         console.print()
         console.print(Text(paragraph))
-    for heading, entries in (("options", map(_option, found.options)), ("slots", map(_slot, found.slots))):
-        for place, (name, value, *lines) in enumerate(entries):
-            if place == 0:
-                console.print(f"\n[bold]{heading}[/]")
-            console.print(Padding(Text.assemble((name, "bold"), ": ", value), (0, 0, 0, 2)))
-            for line in filter(None, lines):
-                console.print(Padding(line, (0, 0, 0, 6)))
+    _print_entries("options", [_option(option) for option in found.options])
+    _print_entries("slots", [_slot(slot) for slot in found.slots])
     if found.example:
         console.print("\n[bold]in a recipe, with its defaults[/]")
         for line in found.example.splitlines():
-            console.print(Text(f"  {line}"), soft_wrap=True)
+            console.print(Text(f"  {line}".rstrip()), soft_wrap=True)
 
 
-def _option(option: OptionPage) -> tuple[str, str, Text]:
-    """Its name, its type with default, and what it is."""
-    return option.name, f"{option.type}, default {option.default}", Text(option.about)
+def _print_entries(heading: str, entries: list[tuple[str, ...]]) -> None:
+    """Each a name, what it takes, and lines about it."""
+    if entries:
+        console.print(f"\n[bold]{heading}[/]")
+    for name, takes, *lines in entries:
+        console.print(Padding(Text.assemble((name, "bold"), ": ", takes), (0, 0, 0, 2)))
+        for line in filter(None, lines):
+            console.print(Padding(Text(line), (0, 0, 0, 6)))
 
 
-def _slot(slot: SlotPage) -> tuple[str, str, Text, Text]:
-    """Its name, what goes there with default, what it is, and what else could stand there."""
+def _option(option: OptionPage) -> tuple[str, ...]:
+    return option.name, f"{option.type}, default {option.default}", option.about
+
+
+def _slot(slot: SlotPage) -> tuple[str, ...]:
     takes = slot.kind.replace("_", " ") + ("s, one or more" if slot.repeated else "")
     if slot.needs:
         takes += f" that is {slot.needs}"
     others = ", ".join(name for name in slot.choices if name not in slot.default)
-    choices = Text(f"or: {others}", style="dim") if others else Text()
-    return slot.name, f"{takes}, default {' and '.join(slot.default)}", Text(slot.about), choices
+    return slot.name, f"{takes}, default {' and '.join(slot.default)}", slot.about, others and f"or: {others}"
 
 
 @app.command()
