@@ -18,6 +18,7 @@ from i2i.watch.samples import grid
 
 SMALL = {"size": 16, "base_channels": 2}
 GAN = {"method": {"name": "gan", "n_noise": 4}, "generator": SMALL, "discriminator": SMALL}
+TWICE = {"method": GAN["method"] | {"discriminator_steps": 2}}
 COGAN = GAN | {"method": {"name": "cogan", "n_noise": 4, "n_shared_generator": 2, "n_shared_discriminator": 2}}
 
 
@@ -75,7 +76,7 @@ def test_sizes_that_differ_are_told_before_the_run(recipe):
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("tables", [{}, COGAN], ids=["gan", "cogan"])
+@pytest.mark.parametrize("tables", [TWICE, COGAN], ids=["gan with two discriminator steps", "cogan"])
 def test_a_run_that_goes_on_shows_what_one_that_never_stopped_shows(recipe, tables):
     path, constant = recipe(**tables), ("--set", "schedule.n_steps_decay=0")
     assert i2i("train", path, "--out", "whole", *constant, "--set", "schedule.n_steps=4").code == 0

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from i2i.errors import I2IError
+from i2i.recipe import resolve
 from i2i.run import Run
 from i2i.translate import Translator, find_translator, save_translator
 from i2i.translating import list_images, translate_files
@@ -124,6 +125,17 @@ def test_mistakes_are_told(trained, engine, tmp_path):
         tmp_path / "m.safetensors", nn.Linear(1, 1), recipe=missing, direction="ab", step=0, names=("a", "b")
     )
     assert "plugin 'colour' is not loaded; add -p colour.py" in failing(tmp_path / "m.safetensors")
+
+
+def test_a_direction_that_the_method_does_not_learn_is_told(engine, tmp_path):
+    document = tiny.document(tmp_path, method={"name": "cut", "taps": [0, 3]})
+    del document["pool"]
+    run = Run.create(tmp_path, "run")
+    run.write_about(resolve(document, engine.registry, list(engine.plugins)).document(), {})
+    with pytest.raises(I2IError, match="its method, cut, does not translate b to a"):
+        find_translator(run.folder, engine.registry, engine.plugins, to="a")
+    with pytest.raises(I2IError, match="stopped before its first save"):
+        find_translator(run.folder, engine.registry, engine.plugins, to="b")
 
 
 def test_folders_keep_names_sizes_and_structure(tmp_path):
