@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from i2i.errors import I2IError
 from i2i.importer.weights import read_state
+from i2i.measure import gmacs
 
 TINY = {"model": "test_resnet", "weights": "random"}
 """A network that timm made for tests: maps of 32, 48 and 48 channels at levels 0 to 2, reductions 2, 4 and 4."""
@@ -173,6 +174,12 @@ def test_grey_images_are_seen_in_colour_and_others_refused():
         features(images(1, 4, 16, 16, dtype=torch.float32))
     with pytest.raises(ValueError, match="3 channels, or 1, not of 6"):
         Projected(6, **TINY)
+
+
+def test_their_cost_can_be_measured():
+    """The first convolution, of 3x3 with stride 2 from 3 to 16 channels, is some of it."""
+    x = images(1, 3, 32, 32, dtype=torch.float32).requires_grad_()
+    assert gmacs(FrozenFeatures(3, **TINY, layers=(0,)), x) >= 16 * 16 * 9 * 3 * 16 / 1e9
 
 
 @pytest.mark.parametrize("lambdas", [2.0, (1.0, 0.25)])
