@@ -5,12 +5,18 @@ import types
 import pytest
 import tiny
 import torch
+from PIL import Image
 from torch import nn
 
 from i2i import hookimpl
+from i2i.component import KINDS
+from i2i.data.source import Split
 from i2i.engine import Engine
 from i2i.method import Method, Update
+from i2i.recipe import resolve
 from i2i.run import Run
+from i2i.slots import Network
+from i2i.trainer import Trainer
 from i2i.watch import Stop
 
 CALLED = []
@@ -119,12 +125,31 @@ class Watcher:
         pass
 
 
-class Regression(Method):
-    """a to b by a pair loss alone: no discriminator in sight."""
+class Grey(nn.Identity):
+    """An encoder that changes nothing."""
 
-    def __init__(self, channels_a: int, channels_b: int, *, weight: float = 1.0) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+
+
+class Halves(nn.AvgPool2d):
+    """An encoder to half the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, factor: int = 2) -> None:
+        super().__init__(factor)
+
+    def forward(self, x):
+        CALLED.append("network")
+        return super().forward(x)
+
+
+class Regression(Method):
+    """a to b by what an encoder sees of both: no discriminator in sight."""
+
+    def __init__(self, channels_a: int, channels_b: int, *, weight: float = 1.0, encoder: Network = Grey) -> None:
         super().__init__()
         self.net, self.weight = Generator(channels_a, channels_b), weight
+        self.encoder = encoder(channels_b, channels_b)
 
     def players(self):
         return {"net": [self.net]}
@@ -134,21 +159,54 @@ class Regression(Method):
 
     def play(self, batch, step):
         CALLED.append("method")
-        yield Update("net", {"l1": self.weight * (self.net(batch.a) - batch.b).abs().mean()})
+        l1 = (self.encoder(self.net(batch.a)) - self.encoder(batch.b)).abs().mean()
+        yield Update("net", {"l1": self.weight * l1})
+
+
+class Noise:
+    """Three images of noise, from memory."""
+
+    def __len__(self):
+        return 3
+
+    def name(self, index):
+        return f"{index}.png"
+
+    def read(self, index):
+        CALLED.append("source")
+        return Image.effect_noise((20, 20), 50 + index).convert("RGB")
+
+    def digest(self):
+        return "three of noise"
+
+
+class Source:
+    """Noise in both domains."""
+
+    def __init__(self, *, paired: bool = False) -> None:
+        self.paired = paired
+
+    def train(self):
+        return Split(Noise(), Noise(), self.paired)
+
+    def test(self):
+        return None
 
 
 def plugin():
     module = types.ModuleType("mine")
     offers = {
-        "methods": {"regression": Regression},
+        "methods": {"mine": Regression},
         "generators": {"mine": Generator},
         "discriminators": {"mine": Discriminator},
+        "networks": {"grey": Grey, "mine": Halves},
         "normalizations": {"mine": Norm},
         "losses": {"mine": Loss},
         "adversarial_losses": {"mine": Hinge},
         "buffers": {"mine": Last},
         "initializations": {"mine": Ones},
         "schedules": {"mine": Halving},
+        "sources": {"mine": Source},
         "watchers": {"mine": Watcher},
     }
     for plural, factories in offers.items():
@@ -157,39 +215,41 @@ def plugin():
 
 
 PATCHGAN = {"base_channels": 2, "n_layers": 1}
+RESNET = {"base_channels": 2, "n_blocks": 1}
+DATA = {"load_size": 18, "crop_size": 16}
+WITHOUT_GAME = {"generator": None, "discriminator": None, "pool": None}
 SWAPS = {
+    "method": {"method": {"name": "mine", "weight": 2.0}, **WITHOUT_GAME},
     "generator": {"generator": {"name": "mine", "size": 5}},
     "discriminator": {"discriminator": {"name": "mine", "width": 2}},
-    "normalization": {"generator": {"base_channels": 2, "n_blocks": 1, "norm": "mine"}},
+    "network": {"method": "mine", "encoder": {"name": "mine", "factor": 4}, **WITHOUT_GAME},
+    "normalization": {"generator": {**RESNET, "norm": "mine"}},
     "loss": {"cycle": "mine"},
     "adversarial_loss": {"adversarial": "mine", "discriminator": "mine"},
     "buffer": {"pool": "mine"},
     "initialization": {"discriminator": {**PATCHGAN, "initialization": "mine"}},
     "schedule": {"schedule": {"name": "mine", "n_steps": 2}},
+    "source": {"data": {"source": {"name": "mine", "paired": True}, **DATA}},
     "watcher": {"watch": ["mine"]},
 }
 
 
-@pytest.mark.parametrize("kind", SWAPS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_swapped(kind, tmp_path):
     engine = Engine([plugin()], entry_points=False)
-    CALLED.clear()
+    document = tiny.document(tmp_path, **SWAPS[kind])
+    recipe = resolve(
+        {table: value for table, value in document.items() if value is not None}, engine.registry, list(engine.plugins)
+    )
     run = Run.create(tmp_path, "run")
-    loop = tiny.loop(tiny.recipe(tmp_path, engine, **SWAPS[kind]), run, engine)
-    loop.watchers += [w() for w in loop.training.recipe.watch]
+    CALLED.clear()
+    loop = tiny.loop(recipe, run, engine)
+    loop.watchers += [w() for w in recipe.watch]
+    before = {name: p.detach().clone() for name, p in loop.training.method.named_parameters()}
     reason = loop.go()
+    assert type(loop.training.trainer) is Trainer
     assert kind in CALLED
     assert reason == ("seen enough" if kind == "watcher" else "")
+    assert any(not torch.equal(p, before[name]) for name, p in loop.training.method.named_parameters())
     assert run.weights("ab").is_file()
-
-
-def test_another_method(tmp_path):
-    engine = Engine([plugin()], entry_points=False)
-    document = tiny.document(tmp_path, method={"name": "regression", "weight": 2.0})
-    for slot in ("generator", "discriminator", "pool"):
-        del document[slot]
-    from i2i.recipe import resolve
-
-    run = Run.create(tmp_path, "run")
-    tiny.loop(resolve(document, engine.registry, list(engine.plugins)), run, engine).go()
-    assert run.weights("ab").is_file() and not run.weights("ba").exists()
+    assert run.weights("ba").exists() == ("ba" in loop.training.method.translators())
