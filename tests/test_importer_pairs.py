@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from i2i import checkpoint, layers
 from i2i.errors import I2IError
-from i2i.importer.flags import FLAGS
+from i2i.importer.flags import FLAGS, read_options
 from i2i.importer.networks import read_discriminator, read_generator, read_projectors
 from i2i.importer.recipe import recipe_of
 from i2i.importer.runs import import_run, import_translator
@@ -352,8 +352,13 @@ def test_discriminators_of_cut_by_the_options_alone(cut_folder, engine, change, 
 def test_what_has_no_equivalent(cut_folder, engine):
     with pytest.raises(I2IError, match="netF: 'sample' has no equivalent"):
         recipe_from(cut_folder, engine, netF="sample")
-    _, remarks = recipe_from(cut_folder, engine, flip_equivariance="True")
-    assert any("flip_equivariance" in remark for remark in remarks)
+    _, remarks = recipe_from(cut_folder, engine, flip_equivariance="True", pool_size=50)
+    assert [remark.split()[0] for remark in remarks] == ["pool_size", "flip_equivariance"]
+
+
+def test_the_weight_of_the_oldest_pix2pix(pix2pix_folder):
+    write_options(pix2pix_folder, model="pix2pix", lambda_A="25.0")
+    assert read_options(pix2pix_folder / "train_opt.txt")["lambda_L1"] == "25.0"
 
 
 @pytest.mark.parametrize("model", ["pix2pix_folder", "cut_folder"])

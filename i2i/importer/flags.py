@@ -188,4 +188,6 @@ def read_options(path: Path) -> dict[str, str]:
     found = {RENAMED.get(name, name): value for name, value in found.items()}
     if found.get("lr_policy") == "lambda":
         found["lr_policy"] = "linear"
+    if found.get("model") == "pix2pix" and "lambda_A" in found:  # before it had a name of its own
+        found.setdefault("lambda_L1", found["lambda_A"])
     return {name: flag.default for name, flag in FLAGS.items()} | found

@@ -57,12 +57,14 @@ def _cyclegan(options: Options, remarks: list[str]) -> Tables:
 
 
 def _pix2pix(options: Options, remarks: list[str]) -> Tables:
+    remarks += _without_pool(options)
     return {"method": {"name": "pix2pix", "lambda_l1": float(options["lambda_L1"])}}
 
 
 def _cut(options: Options, remarks: list[str]) -> Tables:
     if options["netF"] != "mlp_sample":
         raise I2IError(Problem("netF", f"{options['netF']!r} has no equivalent, only mlp_sample"))
+    remarks += _without_pool(options)
     weight, identity = float(options["lambda_NCE"]), options["nce_idt"] == "True"
     method: Tables = {
         "lambda_gan": float(options["lambda_GAN"]),
@@ -82,6 +84,11 @@ def _cut(options: Options, remarks: list[str]) -> Tables:
         "projector": {"name": "patch_projector", "initialization": _initialization(options)},
         "nce": {"name": "patch_nce", "temperature": float(options["nce_T"])},
     }
+
+
+def _without_pool(options: Options) -> list[str]:
+    size = options["pool_size"]
+    return [] if size == "0" else [f"pool_size = {size} is left out: the discriminator sees the newest fakes"]
 
 
 _METHODS: Mapping[str, Callable[[Options, list[str]], Tables]] = {
