@@ -103,7 +103,7 @@ class AdversarialCycle(Method):
             "D_cycle_a": (self.cycle_a, a, rec_a),
             "D_cycle_b": (self.cycle_b, b, rec_b),
         }
-        losses: dict[str, Tensor] = {}
+        losses = {}
         scores: dict[str, Tensor] = {}
         for name, (game, real, fake) in rounds.items():
             losses[name], means = game.judge(real, fake)
