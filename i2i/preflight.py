@@ -133,7 +133,7 @@ def _n_values(layer: nn.Module, shape: Shape) -> int | None:
     n_pixels = math.prod(shape[2:])
     if isinstance(layer, _InstanceNorm):
         return n_pixels
-    if isinstance(layer, _BatchNorm):
+    if isinstance(layer, _BatchNorm) and layer.training:  # a frozen one has its statistics already
         return n_pixels * shape[0]
     if isinstance(layer, nn.GroupNorm):
         return n_pixels * (layer.num_channels // layer.num_groups)

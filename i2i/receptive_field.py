@@ -94,8 +94,10 @@ def _extent(probe: nn.Module, channels: int, size: int) -> int | None:
 
 def _transparent(module: nn.Module, normalizations: tuple[type[nn.Module], ...], coupled: dict[str, bool]) -> nn.Module:
     """A copy on the CPU, in float64, that lets every gradient through; `coupled` is filled as it runs."""
-    probe = copy.deepcopy(module).to("cpu", torch.float64).eval()
+    probe = copy.deepcopy(module).to("cpu", torch.float64).train()
     for layer in list(probe.modules()):
+        if not isinstance(layer, normalizations):
+            layer.training = False
         if is_parametrized(layer):
             shared = type(layer)  # with the original, which would lose its weights with it
             layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
@@ -161,7 +163,7 @@ def _couples(layer: nn.Module, x: Tensor, others: tuple[Any, ...], named: Mappin
         return len(layer.normalized_shape) > 1
     if x.dim() != 4 or x.shape[2:].numel() == 1:
         return False
-    trained = copy.deepcopy(layer).train()
+    trained = copy.deepcopy(layer)  # in training, unless it is a part of what is frozen
     del trained.forward  # the identity, an attribute of the instance
     noise = torch.rand_like(x).requires_grad_()
     out = trained(noise, *others, **named)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 from i2i_plugins.pair_losses import TotalVariation
-from i2i_plugins.timm_features import Perceptual, Style
+from i2i_plugins.timm_features.losses import Perceptual, Style
 from torch import nn
 
 from i2i import hookimpl

@@ -1,6 +1,7 @@
 """Features of timm's networks: whose weights they have, that they stay frozen, and what stands on them."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from torch.nn import functional as F
 from i2i.errors import I2IError
 from i2i.importer.weights import read_state
 from i2i.measure import gmacs
+from i2i.preflight import examine
+from i2i.receptive_field import receptive_field
+from i2i.reference.cyclegan import CycleGAN
+from i2i.reference.resnet import ResnetGenerator
 
 TINY = {"model": "test_resnet", "weights": "random"}
 """A network that timm made for tests: maps of 32, 48 and 48 channels at levels 0 to 2, reductions 2, 4 and 4."""
@@ -180,6 +185,17 @@ def test_their_cost_can_be_measured():
     """The first convolution, of 3x3 with stride 2 from 3 to 16 channels, is some of it."""
     x = images(1, 3, 32, 32, dtype=torch.float32).requires_grad_()
     assert gmacs(FrozenFeatures(3, **TINY, layers=(0,)), x) >= 16 * 16 * 9 * 3 * 16 / 1e9
+
+
+def test_frozen_statistics_couple_no_pixels_and_need_no_values():
+    """Of a network in training they would; one that is frozen has them from the images it was trained on."""
+    features = FrozenFeatures(3, **TINY, layers=(0,))
+    assert receptive_field(features, 3).coupled_by is None
+    assert receptive_field(features.backbone, 3).coupled_by == "BatchNorm2d"
+
+    judge = partial(VisionAided, **TINY, layers=(4,), base_channels=4)
+    method = CycleGAN(3, 3, generator=partial(ResnetGenerator, base_channels=2, n_blocks=0), discriminator=judge)
+    assert examine(method, crop_size=16, channels=(3, 3)) == []  # the last maps are of one pixel
 
 
 @pytest.mark.parametrize("lambdas", [2.0, (1.0, 0.25)])
