@@ -45,7 +45,7 @@ class StyleTransfer(Method):
         channels_b: int,
         *,
         lambda_content: Weight = 1.0,
-        lambda_style: Weight = 0.1,
+        lambda_style: Weight = 0.02,
         lambda_variation: Weight = 10.0,
         generator: Generator = ResnetGenerator,
         content: Pairwise = Perceptual,

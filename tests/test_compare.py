@@ -207,7 +207,8 @@ def test_components_of_every_kind_are_compared(engine: Engine, kind: str) -> Non
     components = engine.registry.components(kind)
     settings = [setting for c in components for setting in small(c)]
     if kind == "method":
-        settings = [f"{c.name}.{s}.base_channels=2" for c in components for s in ("generator", "discriminator")]
+        slots = [(c.name, slot) for c in components for slot in ("generator", "discriminator") if slot in c.slots]
+        settings = [f"{method}.{slot}.base_channels=2" for method, slot in slots]
     found = [
         measure(b, engine.registry, size=64, channels=3, device=CPU)
         for b in builders(engine.registry, [KINDS[kind]], engine.registry.names(kind), settings)
