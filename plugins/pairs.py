@@ -68,7 +68,7 @@ def _listed(names: list[str]) -> str:
 
 
 class SideBySide:
-    """Both images of a pair side by side in one file: the left half is a, the right half b, or the reverse.
+    """Both images of a pair side by side in one file: the left half is a, unless said otherwise.
 
     Args:
         path: a folder of such files; or one with `train` in it, and `test` or `val` for held-out pairs.
