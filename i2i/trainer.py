@@ -40,6 +40,7 @@ class Trainer:
         autocast: bf16 for the forward passes; losses are the method's to keep in float32.
         clip: largest gradient norm of a player; 0 leaves gradients alone.
         ema: decay of the translators' moving average; their plain mean for the first 1 / (1 - ema) steps; 0 keeps none.
+            Buffers, such as running statistics, are the newest.
         terms: extra losses.
         reduce: averages gradients over processes, in place; None for a single process.
     """
@@ -238,7 +239,8 @@ def _average(translators: nn.ModuleDict, decay: float) -> Any:
         return None
     from timm.utils.model_ema import ModelEmaV3  # takes seconds to import
 
-    average = ModelEmaV3(translators, decay, use_warmup=True, warmup_power=1.0)
+    # without buffers it goes by parameters, each once, also where translators share layers; buffers are copied
+    average = ModelEmaV3(translators, decay, use_warmup=True, warmup_power=1.0, exclude_buffers=True)
     return average.requires_grad_(False)
 
 

@@ -171,6 +171,23 @@ def test_the_average_is_a_plain_mean_and_then_exponential():
     assert player.translators()["ab"].weight.item() == pytest.approx(expected)
 
 
+def test_what_translators_share_is_averaged_once():
+    """As UNIT's translators share layers: the same average as for one translator alone."""
+
+    class Shared(Duel):
+        def translators(self):
+            return {"ab": self.x, "ba": nn.Sequential(self.x)}
+
+    torch.manual_seed(0)
+    alone = trainer(Duel(), ema=0.5)
+    torch.manual_seed(0)
+    shared = trainer(Shared(), ema=0.5)
+    for _ in range(3):
+        alone.train_step([batch()])
+        shared.train_step([batch()])
+    assert shared.translators()["ab"].weight.item() == alone.translators()["ab"].weight.item()
+
+
 def test_a_loss_that_is_no_number_is_named():
     with pytest.raises(I2IError, match=r"step 7: loss 'loss.up' is nan"):
         check_finite({"loss.down": 1.0, "loss.up": float("nan")}, 7)
