@@ -19,7 +19,7 @@ Weight = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 
 TAPS = (0, 4, 8, 12, 16)
-"""The authors' layers of the antialiased ResNet: the padded image, both halvings, the first and the fifth block."""
+"""The authors' layers of the antialiased ResNet: padded image, both downsampling convolutions, blocks 1 and 5."""
 
 
 class PatchProjector(nn.Sequential):
