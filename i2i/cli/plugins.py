@@ -66,15 +66,16 @@ def check_plugin(
     """Check every component of a plugin against the contract of its kind; exit code 2 if one fails."""
     from i2i.testing import plugins as testing
 
-    results = testing.check_plugin(given, [*(context.obj or []), *(plugin or [])])
-    for component, failures in results:
+    sound = True
+    for component, failures in testing.check_plugin(given, [*(context.obj or []), *(plugin or [])]):
         title = escape(f"{component.kind.name.replace('_', ' ')} {component.name}")
         if not failures:
             console.print(f"[green]ok[/]      {title}", soft_wrap=True)
         for failure in failures:
             where = escape(f"{failure.message}\n        {failure.place}")
             console.print(f"[red]failed[/]  {title}: {where}", soft_wrap=True)
-    if any(failures for _, failures in results):
+        sound = sound and not failures
+    if not sound:
         raise typer.Exit(2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from i2i.errors import I2IError, Problem
 from i2i.testing import Failure, check_component
 
 
-def check_plugin(given: str, others: list[str]) -> list[tuple[Component, list[Failure]]]:
+def check_plugin(given: str, others: list[str]) -> Iterator[tuple[Component, list[Failure]]]:
     """Loads a plugin and checks each of its components.
 
     Args:
@@ -22,7 +23,8 @@ def check_plugin(given: str, others: list[str]) -> list[tuple[Component, list[Fa
         others: further plugins to load, which it may build on.
 
     Returns:
-        Its components with what is broken in each. Raises I2IError if it cannot be loaded, or offers nothing.
+        Its components with what is broken in each, one after the other as they are checked. Raises I2IError if it
+        cannot be loaded, or offers nothing.
     """
     installed = {point.name: point.module for point in entry_points(group=GROUP)}
     wanted, missing = [], []
@@ -36,7 +38,7 @@ def check_plugin(given: str, others: list[str]) -> list[tuple[Component, list[Fa
     found = [component for component in engine.components() if component.plugin in wanted]
     if not found:
         raise I2IError(Problem(given, "registers no component; a hook is a function marked with @hookimpl"))
-    return [(component, check_component(component, engine.registry)) for component in found]
+    return ((component, check_component(component, engine.registry)) for component in found)
 
 
 def _modules(given: str) -> list[str]:
