@@ -20,7 +20,7 @@ class UnetDiscriminator(nn.Module):
     """A U-Net of residual blocks: one score for the whole image, and one for each pixel.
 
     Schönfeld et al. 2020, "A U-Net Based Discriminator for Generative Adversarial Networks", arXiv 2002.12655, section
-    3.1 and appendix A: BigGAN's blocks without normalization, halvings by average pooling, doublings by nearest
+    3.1: BigGAN's blocks without normalization, halvings by average pooling, doublings by nearest
     neighbour, skips concatenated. The paper normalizes all weights spectrally (`spectral` around this one does) and
     sums the losses of both scores; adversarial losses take their mean.
 
