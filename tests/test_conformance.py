@@ -215,7 +215,7 @@ class Pull(Method):
         if how == "equal" and channels_a != channels_b:
             raise ValueError("needs equal channels")
         if how == "meta":
-            float(self.net.weight.sum())
+            self.net.weight.detach().sum().item()
 
     def players(self):
         players = {"net": [self.net]}

@@ -29,9 +29,8 @@ def generator_maps_shapes(build: Build) -> Iterator[str]:
 def generator_translates(build: Build) -> Iterator[str]:
     """It translates images of an odd size, padded to what it declares as its size_multiple"""
     module = build(3, 3)
-    height, width = (
-        max(n, size_multiple(module) // 2 + 5) for n in SIZES[-1]
-    )  # a reflection is smaller than its image
+    least = size_multiple(module) // 2 + 5  # a reflection is smaller than the image that it pads
+    height, width = (max(n, least) for n in SIZES[-1])
     images = torch.rand(1, 3, height, width) * 2 - 1
     yield from _as_expected(Translator(module, ("a", "b"), (3, 3))(images), images, 3)
 
