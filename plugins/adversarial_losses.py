@@ -114,12 +114,12 @@ def _mean(discriminator: Judge, images: Tensor) -> Tensor:
 
 def _relative(discriminator: Judge, above: Tensor, below: Tensor) -> Tensor:
     """Least where images of `above` score far higher than those of `below` do on average, and the other way round."""
-    both = zip(maps(discriminator(above)), maps(discriminator(below)), strict=True)
+    both = zip(_maps(discriminator(above)), _maps(discriminator(below)), strict=True)
     losses = [F.softplus(low.mean() - high).mean() + F.softplus(low - high.mean()).mean() for high, low in both]
     return torch.stack(losses).mean()
 
 
-def maps(logits: Logits) -> tuple[Tensor, ...]:
+def _maps(logits: Logits) -> tuple[Tensor, ...]:
     """A discriminator's map, or its list of maps, in float32 or wider."""
     return at_least_float32(*(logits if isinstance(logits, list) else [logits]))
 

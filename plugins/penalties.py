@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.adversarial_losses import Logistic, Wasserstein, maps
+from i2i_plugins.adversarial_losses import Logistic, Wasserstein
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i import hookimpl
 from i2i.errors import I2IError, Problem
 from i2i.hookspecs import Factories
-from i2i.reference.losses import at_least_float32
+from i2i.reference.losses import at_least_float32, mean_over_maps
 from i2i.slots import Adversarial, Judge
 
 
@@ -22,8 +23,8 @@ class GradientPenalty(nn.Module):
 
     Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3: adds weight * E[(||∇D(x)|| - target)²]
     to the discriminator's loss, where x lies on the line from a fake to a real image, at a place drawn for each pair,
-    and the norm is over all pixels of an image. Of a map of scores, or several, the slope is that of their sum, as in
-    the CycleGAN authors' `cal_gradient_penalty`.
+    and the norm is over all pixels of an image. Of a map of n scores, ∇D is the gradient of their sum divided by √n,
+    which holds the score of each patch as the paper holds its only one; of several maps it is the mean of theirs.
 
     Args:
         loss: the game.
@@ -65,8 +66,9 @@ class R1(nn.Module):
     """Flattens the discriminator at real images.
 
     Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9: adds
-    weight / 2 * E[||∇D(real)||²] to the discriminator's loss; the norm is over all pixels of an image. Of a map of
-    scores, or several, the slope is that of their sum. The penalty is computed lazily, at the first of every 16 calls,
+    weight / 2 * E[||∇D(real)||²] to the discriminator's loss; the norm is over all pixels of an image. Of a map of n
+    scores, ∇D is the gradient of their sum divided by √n, which holds the score of each patch as the paper holds its
+    only one; of several maps it is the mean of theirs. The penalty is computed lazily, at the first of every 16 calls,
     and then counts 16 times (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B).
 
     Args:
@@ -97,6 +99,7 @@ class R1(nn.Module):
 
     def for_discriminator(self, discriminator: Judge, real: Tensor, fake: Tensor) -> Tensor:
         game = self.loss.for_discriminator(discriminator, real, fake)
+        # joins the game's own move; the authors' is one more, for which they change Adam's learning rate and betas
         if self.calls % self.every == 0:
             game = game + self.every * self.weight / 2 * slopes(discriminator, real).square().sum(1).mean()
         self.calls += 1
@@ -104,9 +107,10 @@ class R1(nn.Module):
 
 
 def slopes(discriminator: Judge, images: Tensor) -> Tensor:
-    """The gradient of the sum of an image's scores, (N, C * H * W), in float32 or wider; it can be differentiated.
+    """The gradient of an image's scores, (N, C * H * W), in float32 or wider; it can be differentiated.
 
-    Raises I2IError for a discriminator with batch normalization.
+    Of a map of n scores, that of their sum over √n; of several maps, the mean of theirs. Where no two scores see one
+    pixel, its square is the mean of theirs. Raises I2IError for a discriminator with batch normalization.
     """
     modules = layers(discriminator)
     for name, layer in modules.items():
@@ -118,7 +122,9 @@ def slopes(discriminator: Judge, images: Tensor) -> Tensor:
     weights = (p.dtype for layer in modules.values() for p in layer.parameters())
     images = images.detach().to(next(weights, torch.promote_types(images.dtype, torch.float32))).requires_grad_()
     with torch.autocast(images.device.type, enabled=False):  # the square of a slope in bf16 would lose it
-        total = torch.stack([m.sum() for m in maps(discriminator(images))]).sum()
+        # the CycleGAN authors' `cal_gradient_penalty` takes the sum alone; each score is then the flatter, the larger
+        # the images are, until a generator that hears their mean learns from its other losses only
+        total = mean_over_maps(discriminator(images), lambda m: m.sum() / math.sqrt(m[0].numel()))
         (gradient,) = torch.autograd.grad(total, images, create_graph=True)
     return at_least_float32(gradient.flatten(1))[0]
 

@@ -141,14 +141,27 @@ def test_slopes_are_taken_on_the_line_between_each_fake_and_its_real_image(engin
     assert value.item() == pytest.approx(2 / 3 - math.sqrt(2) + 1, abs=0.01)  # E(√2 u - 1)²
 
 
-def test_the_slope_of_a_map_is_that_of_its_sum(engine):
-    """As in the CycleGAN authors' cal_gradient_penalty, whose grad_outputs are ones."""
+@pytest.mark.parametrize("n_patches", [1, 2, 5])
+@pytest.mark.parametrize("name", ["gradient_penalty", "r1"])
+def test_scores_of_patches_are_held_as_one_score_is(name, n_patches, engine):
+    """n x n patches side by side, each with a score <w, patch> of its own: the penalty of one of them alone."""
+    net, size = nn.Conv2d(2, 1, 3, stride=3).double(), 3 * n_patches
+    real, fake = torch.randn(2, 4, 2, size, size, dtype=torch.float64)
+    slope = net.weight.detach().norm()
+    expected = {"gradient_penalty": 10 * (slope - 1) ** 2, "r1": 10 / 2 * slope**2}[name]
+    for judge in (net, lambda x: [net(x), net(x)]):
+        game = build(engine, name, loss="wasserstein", **({"every": 1} if name == "r1" else {}))
+        plain = build(engine, "wasserstein").for_discriminator(judge, real, fake)
+        torch.testing.assert_close(game.for_discriminator(judge, real, fake) - plain, expected)
+
+
+def test_the_slope_of_patches_that_overlap(engine):
+    """That of the sum of n scores, which the CycleGAN authors' cal_gradient_penalty takes, over √n."""
     net, (real, fake) = nn.Conv2d(2, 1, 2).double(), images()
-    slope = F.conv_transpose2d(torch.ones(1, 1, 2, 2, dtype=torch.float64), net.weight).norm()
-    for judge in (net, lambda x: [net(x)[..., :1], net(x)[..., 1:]]):
-        game, plain = build(engine, "gradient_penalty"), build(engine, "wasserstein")
-        penalty = game.for_discriminator(judge, real, fake) - plain.for_discriminator(judge, real, fake)
-        torch.testing.assert_close(penalty, 10 * (slope - 1) ** 2)
+    sum_slope = F.conv_transpose2d(torch.ones(1, 1, 2, 2, dtype=torch.float64), net.weight).norm()
+    plain = build(engine, "wasserstein").for_discriminator(net, real, fake)
+    penalty = build(engine, "gradient_penalty").for_discriminator(net, real, fake) - plain
+    torch.testing.assert_close(penalty, 10 * (sum_slope / math.sqrt(4) - 1) ** 2)
 
 
 @pytest.mark.parametrize("name", ["gradient_penalty", "r1"])

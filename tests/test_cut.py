@@ -133,7 +133,8 @@ def fastcut(script, shown):
 def sincut(script, shown):
     real = shown.b.clone().requires_grad_()
     fake, logits = script.g(shown.a), script.d(real)
-    (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    # each of a map's n scores is held as the only one of the authors' discriminator
+    (slope,) = torch.autograd.grad(logits.sum() / logits[0].numel() ** 0.5, real, create_graph=True)
     r1 = 0.5 * slope.pow(2).sum((1, 2, 3)).mean()
     loss_d = 0.5 * (F.softplus(-logits).mean() + F.softplus(script.d(fake.detach())).mean()) + r1
     script.move([script.adam_d], loss_d)
