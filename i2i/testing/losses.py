@@ -86,7 +86,8 @@ def game_pulls_the_right_way(build: Build) -> Iterator[str]:
     wrong.load_state_dict(right.state_dict())
     real, fake = _image() * 0.1 + 0.5, _image() * 0.1 - 0.5
     with torch.no_grad():
-        wrong.score.weight.neg_()
+        for parameter in wrong.score.parameters():
+            parameter.neg_()
     losses = []
     for judge in (right, wrong):  # the same but for the sign, so that penalties on gradients are too
         torch.manual_seed(1)
