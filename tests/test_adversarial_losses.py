@@ -380,6 +380,16 @@ def test_ada_goes_on_where_it_was(engine):
     assert game.p == other.p == 1 and game.loss.calls == 12
 
 
+@pytest.mark.parametrize("inner", ["diffaugment", "ada"])
+def test_ada_needs_to_see_the_scores_of_real_images(inner, engine):
+    """A game that changes images once more never shows ADA's own, so that r would be 0 and p stay there."""
+    real = torch.rand(2, 3, 8, 8)
+    with pytest.raises(I2IError, match="ada: .*put it around ada instead"):
+        build(engine, "ada", loss=inner).for_discriminator(nn.Conv2d(3, 1, 3), real, real)
+    outside = build(engine, inner, loss="ada") if inner == "diffaugment" else build(engine, "ada", loss="hinge")
+    assert outside.for_discriminator(nn.Conv2d(3, 1, 3), real, real).isfinite()
+
+
 def test_ada_begins_without_augmentation(engine):
     x = torch.rand(3, 3, 16, 20) * 2 - 1
     torch.testing.assert_close(ada.augment(x, torch.tensor(0.0)), x, rtol=0, atol=1e-5)

@@ -2,8 +2,7 @@
 
 Real images and fakes are augmented alike before they are shown, and gradients reach the generator through it. With few
 images the discriminator then learns them by heart less easily. Penalties of the game within are taken at the augmented
-images. A discriminator that compares an image with its input sees the input as it is, so an augmentation that moves
-images is not for it.
+images.
 """
 
 from i2i_plugins.augmented.ada import ADA

@@ -13,6 +13,7 @@ from i2i_plugins.penalties import layers
 from kornia.geometry import axis_angle_to_rotation_matrix, warp_affine
 from torch import Tensor, nn
 
+from i2i.errors import I2IError, Problem
 from i2i.reference.losses import at_least_float32, mean_over_maps
 from i2i.slots import Adversarial, Judge, Logits
 
@@ -23,7 +24,8 @@ class ADA(nn.Module):
     Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", section 3: each augmentation is
     applied with probability p, which rises where r = E[sign(D(real))] (equation 1) is above its target, and falls where
     it is below. The augmentations are the pixel blits, geometric and colour transformations of appendix B. The game
-    must be one whose scores are 0 where the discriminator is undecided, which those of `lsgan` are not.
+    must be one whose scores are 0 where the discriminator is undecided, which those of `lsgan` are not. Not for a
+    discriminator that compares an image with its input, as pix2pix's, since the input does not move along.
 
     Args:
         loss: the game.
@@ -31,7 +33,8 @@ class ADA(nn.Module):
         every: calls of `for_discriminator` from one change of p to the next.
         images: real images until p has risen from 0 to 1, if it always rises.
 
-    Several processes adapt a p each.
+    Several processes adapt a p each. Raises I2IError for a game that changes images before it shows them, as
+    `diffaugment` does: r is then unknown.
     """
 
     p: Tensor
@@ -60,6 +63,8 @@ class ADA(nn.Module):
     def for_discriminator(self, discriminator: Judge, real: Tensor, fake: Tensor) -> Tensor:
         judge = _Signs(discriminator, augment(real, self.p))
         game = self.loss.for_discriminator(judge, judge.images, augment(fake, self.p))
+        if judge.mean is None:
+            raise I2IError(Problem("ada", "its loss changes images before it shows them; put it around ada instead"))
         self._adapt(judge.mean, len(real))
         return game
 
@@ -78,7 +83,7 @@ class _Signs:
 
     def __init__(self, discriminator: Judge, images: Tensor) -> None:
         self.discriminator, self.images = discriminator, images
-        self.mean = torch.zeros((), device=images.device)
+        self.mean: Tensor | None = None
 
     def __call__(self, images: Tensor) -> Logits:
         logits = self.discriminator(images)

@@ -16,7 +16,8 @@ class DiffAugment(nn.Module):
     """Shows the discriminator images in other colours, shifted and with a part cut out.
 
     Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", section 3; amounts are those of the
-    authors' code.
+    authors' code. For a discriminator that compares an image with its input, as pix2pix's, choose `color` alone: the
+    input does not move along.
 
     Args:
         loss: the game.
