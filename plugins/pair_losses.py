@@ -45,7 +45,7 @@ class Lp:
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = at_least_float32(prediction, target)
         distance = (prediction - target).abs()
-        apart = distance > 0
+        apart = distance != 0
         # autograd would give 0 x inf = NaN at a distance of 0 for p < 1
         return (torch.where(apart, distance, 1.0).pow(self.p) * apart).mean()
 

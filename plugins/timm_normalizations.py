@@ -40,8 +40,10 @@ def timm_simple2d(channels: int) -> nn.Module:
 
     The deviation is the unbiased one, with epsilon 1e-6; the mean is not taken off.
 
-    Shape: (N, channels, H, W) to the same; there must be more than one channel.
+    Shape: (N, channels, H, W) to the same. Raises ValueError for a single channel.
     """
+    if channels == 1:
+        raise ValueError("1 channel has no standard deviation")
     from timm.layers import SimpleNorm2d
 
     norm: nn.Module = SimpleNorm2d(channels)

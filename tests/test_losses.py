@@ -171,6 +171,12 @@ def test_equal_pixels_have_no_gradient(engine: Engine, p: float) -> None:
     torch.testing.assert_close(x.grad, torch.tensor([0.0, 0.0, p / 3], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_is_not_hidden(engine: Engine, bad: float) -> None:
+    loss = pairwise(engine, "lp", p=0.5)(torch.tensor([bad, 0.0]), torch.zeros(2))
+    assert not loss.isfinite()
+
+
 def test_exponent_above_zero(engine: Engine) -> None:
     with pytest.raises(I2IError, match=r"cycle\.p: .*greater than 0"):
         pairwise(engine, "lp", p=0)

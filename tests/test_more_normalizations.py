@@ -13,6 +13,7 @@ from torch import distributed as dist
 
 from i2i import checkpoint
 from i2i.engine import Engine
+from i2i.errors import I2IError
 from i2i.run import Run
 
 N, C, H, W = 4, 6, 5, 3
@@ -110,6 +111,11 @@ def test_sync_batch_over_two_processes_is_batch_norm_over_both_halves(engine: En
     torch.testing.assert_close(torch.cat([first["x"], second["x"]]) / 2, expected["x"])
     for name in ("weight", "bias"):
         torch.testing.assert_close((first[name] + second[name]) / 2, expected[name])
+
+
+def test_the_deviation_of_a_single_channel_is_refused(engine: Engine) -> None:
+    with pytest.raises(I2IError, match="norm: 1 channel has no standard deviation"):
+        engine.registry.resolve("normalization", "timm_simple2d", "norm")(1)
 
 
 @pytest.mark.slow
