@@ -38,7 +38,7 @@ def initialize(module: nn.Module, fill: Callable[[Tensor], object], norm_std: fl
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
         if isinstance(layer, (_ConvNd, nn.Linear)):
             if is_parametrized(layer, "weight"):  # computed at each access, so what it is computed from has to change
-                filled = torch.empty_like(weight)
+                filled = torch.empty_like(layer.weight)
                 fill(filled)
                 layer.weight = filled
             else:
