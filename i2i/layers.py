@@ -33,19 +33,20 @@ def apply(document: Document, settings: Sequence[str]) -> Document:
     return document
 
 
-def with_folders(document: Document, a: Path | None, b: Path | None) -> Document:
-    """The document with its source replaced by two folders, and its names by theirs, if they are given."""
-    if a is None and b is None:
-        return document
-    if a is None or b is None:
-        raise I2IError(Problem("--a/--b", "one folder for each domain: give both"))
+def with_folders(document: Document, a: Path, b: Path, *, paired: bool) -> Document:
+    """The document with its source replaced by two folders (see `two_folders`), and its names by theirs."""
     table = document.get("data", {})
     if not isinstance(table, Mapping):
         return document  # whoever resolves it says what is wrong with it
     names = [folder.resolve().name for folder in (a, b)]
-    source = {"name": "folders", "a": str(a), "b": str(b)}
+    source = two_folders(a, b, paired=paired)
     data = {**table, "source": source, "names": names if names[0] != names[1] else ["a", "b"]}
     return {**document, "data": data}
+
+
+def two_folders(a: Path, b: Path, *, paired: bool) -> Document:
+    """The source of two folders of images, in which files of the same name are a pair if the method is paired."""
+    return {"name": "pairs" if paired else "folders", "a": str(a), "b": str(b)}
 
 
 def shipped() -> dict[str, Path]:

@@ -196,6 +196,12 @@ def _method_component(document: Mapping[str, Any], registry: Registry) -> Compon
         return None
 
 
+def needs_pairs(document: Mapping[str, Any], registry: Registry) -> bool:
+    """Whether the method that a recipe names is learned from pairs."""
+    component = _method_component(document, registry)
+    return bool(component and getattr(component.factory, "paired", False))
+
+
 def check_required(document: Mapping[str, Any], plugins: Sequence[str], problems: list[Problem]) -> None:
     """Adds a problem for every plugin in `requires` that is not among the loaded `plugins`."""
     required = document.get("requires", [])

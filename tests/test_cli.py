@@ -181,6 +181,25 @@ def test_folders_replace_the_recipes_source(recipe, tmp_path):
     assert "--a/--b" in mistake("train", "--resume", "runs/tiny", "--a", "photos", "--b", "paintings")
 
 
+def test_two_folders_are_pairs_for_a_method_that_learns_from_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, n in (("edges", 2), ("shoes", 2), ("bags", 3)):
+        tiny.write_images(tmp_path / folder, n)
+    small = {"base_channels": 2}
+    data = {"source": "fluent-emoji", "load_size": 16, "crop_size": 16}
+    document = tiny.document(tmp_path, method={"name": "pix2pix"}, generator=small | {"depth": 4}, data=data)
+    del document["pool"]
+    Path("pairs.json").write_text(json.dumps(document))
+    assert i2i("check", "pairs.json", "--a", "edges", "--b", "shoes").code == 0
+    assert i2i("train", "pairs.json", "--a", "edges", "--b", "shoes").code == 0
+    data = json.loads(Path("runs/pairs/recipe.json").read_text())["data"]
+    assert (data["source"]["name"], data["names"]) == ("pairs", ["edges", "shoes"])
+    assert "1 of 3 files have no partner in" in mistake("train", "pairs.json", "--a", "edges", "--b", "bags")
+    other = ("method=cyclegan", "generator.base_channels=2", "generator.n_blocks=1", "discriminator.n_layers=1")
+    settings = [word for setting in other for word in ("--set", setting)]
+    assert i2i("check", "pairs.json", "--a", "edges", "--b", "bags", *settings).code == 0
+
+
 def test_grey_images_and_one_image_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = tiny.document(tmp_path)["data"]

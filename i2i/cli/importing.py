@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from i2i.cli.app import Plugins, app, console, start_engine
-from i2i.cli.preparing import FolderA, FolderB, Settings
+from i2i.cli.preparing import FolderA, FolderB, Settings, both_folders
 from i2i.errors import I2IError, Problem
 
 
@@ -38,12 +37,10 @@ def import_(
     if source.is_dir():
         if to is not None:
             raise I2IError(Problem("--to", "goes with the file of one network; a run translates as it was trained to"))
-        changes = list(settings or [])
-        if (a is None) != (b is None):
-            raise I2IError(Problem("--a/--b", "one folder for each domain: give both"))
-        if a and b:
-            changes.append(f'data.source={{name = "folders", a = {json.dumps(str(a))}, b = {json.dumps(str(b))}}}')
-        run, remarks = import_run(source, out, engine, epoch=epoch, settings=changes, evaluate=evaluate)
+        folders = both_folders(a, b)
+        run, remarks = import_run(
+            source, out, engine, epoch=epoch, folders=folders, settings=settings or [], evaluate=evaluate
+        )
         folder = shlex.quote(str(run.folder))
         hints = [f"translate with: i2i translate {folder} IMAGES -o OUT", f"train on with: i2i train --resume {folder}"]
     else:

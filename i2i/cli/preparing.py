@@ -17,6 +17,7 @@ from i2i.errors import I2IError, Problem
 
 if TYPE_CHECKING:
     from i2i.layers import Document
+    from i2i.registry import Registry
     from i2i.training import Training
 
 FolderA = Annotated[Path | None, typer.Option("--a", help="Folder of domain A, in place of the recipe's source.")]
@@ -29,14 +30,32 @@ Settings = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps, in place of the recipe's.")]
 
 
-def read_recipe(
-    recipe: str, a: Path | None, b: Path | None, settings: list[str] | None, device: str | None
+def changed(
+    document: Document,
+    registry: Registry,
+    a: Path | None,
+    b: Path | None,
+    settings: list[str] | None,
+    device: str | None = None,
 ) -> Document:
     """A recipe with what the command line changes of it. Raises I2IError."""
     from i2i import layers
+    from i2i.recipe import needs_pairs
 
-    document = layers.apply(layers.with_folders(layers.read(recipe), a, b), settings or [])
+    if folders := both_folders(a, b):
+        paired = needs_pairs(layers.apply(document, settings or []), registry)
+        document = layers.with_folders(document, *folders, paired=paired)
+    document = layers.apply(document, settings or [])
     return layers.merge(document, {"train": {"device": device}}) if device else document
+
+
+def both_folders(a: Path | None, b: Path | None) -> tuple[Path, Path] | None:
+    """Two folders or none. Raises I2IError for one."""
+    if a is None and b is None:
+        return None
+    if a is None or b is None:
+        raise I2IError(Problem("--a/--b", "one folder for each domain: give both"))
+    return a, b
 
 
 @app.command()
@@ -79,7 +98,9 @@ def check(
     plugin: Plugins = None,
 ) -> None:
     """Validate a recipe, build it and play steps of it: every mistake in one go, then time and memory."""
-    document = read_recipe(recipe, a, b, settings, device)
+    from i2i import layers
+
+    document = layers.read(recipe)  # a mistake in its name is told before anything slow is imported
 
     from i2i.estimate import estimate, lines
     from i2i.loop import warn_by
@@ -87,7 +108,7 @@ def check(
     from i2i.training import Training
 
     engine = start_engine(context, plugin)
-    found = resolve(document, engine.registry, list(engine.plugins))
+    found = resolve(changed(document, engine.registry, a, b, settings, device), engine.registry, list(engine.plugins))
     warn_by(lambda text: errors.print(text, soft_wrap=True, markup=False))
     with loading() as progress:
         training = Training.build(found, progress)

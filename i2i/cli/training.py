@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from i2i.cli.app import Plugins, app, check_plugins, console, start_engine
-from i2i.cli.preparing import Device, FolderA, FolderB, Settings, loading, read_recipe, report_findings
+from i2i.cli.preparing import Device, FolderA, FolderB, Settings, changed, loading, report_findings
 from i2i.errors import I2IError, Problem
 
 RESUMABLE = r"schedule\..+|train\.(log_every|sample_every|save_every|keep_checkpoints)|data\.n_workers"
@@ -40,7 +40,7 @@ def train(
     if resume and device:
         raise I2IError(Problem("--device", "a resumed run keeps its device"))
     if recipe:
-        document = read_recipe(recipe, a, b, settings, device)
+        document = layers.read(recipe)  # a mistake in its name is told before anything slow is imported
     else:
         _check_resumable(settings or [])
 
@@ -60,6 +60,8 @@ def train(
         run = Run.open(resume)
         check_plugins(run.environment, run.recipe, engine, f"train --resume {shlex.quote(str(resume))}")
         document = layers.read(run.folder / "recipe.json", settings or [])
+    else:
+        document = changed(document, engine.registry, a, b, settings, device)
     found = resolve(document, engine.registry, list(engine.plugins))
     world = World.join()
     terminal = Console(console)

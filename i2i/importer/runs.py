@@ -16,7 +16,7 @@ from i2i.importer.flags import read_options
 from i2i.importer.networks import read_discriminator, read_generator, read_projectors
 from i2i.importer.recipe import domains, recipe_of
 from i2i.importer.weights import Network
-from i2i.recipe import resolve
+from i2i.recipe import needs_pairs, resolve
 from i2i.run import Run
 from i2i.trainer import Trainer, players_parameters
 from i2i.translate import save_translator
@@ -71,6 +71,7 @@ def import_run(
     engine: Engine,
     *,
     epoch: str = "latest",
+    folders: tuple[Path, Path] | None = None,
     settings: Sequence[str] = (),
     evaluate: bool = False,
 ) -> tuple[Run, list[str]]:
@@ -80,6 +81,7 @@ def import_run(
         folder: with `train_opt.txt`, the generators, such as `latest_net_G.pth`, and perhaps the other networks.
         out: the run's folder; one that exists is left alone, and its name gets a number.
         epoch: of the networks to read: `latest`, `100`, `iter_5000`.
+        folders: of the images of a and b, in place of the authors' data root.
         settings: "key=value" on top of the recipe.
         evaluate: translate as the authors' `--eval` does (see `evaluated`).
 
@@ -99,6 +101,8 @@ def import_run(
         document, remarks = recipe_of(options, networks)
     except ValueError as error:  # a number that is none
         raise I2IError(Problem(str(options_file), str(error))) from None
+    if folders:
+        document["data"]["source"] = layers.two_folders(*folders, paired=needs_pairs(document, engine.registry))
     recipe = resolve(layers.apply(document, settings), engine.registry, list(engine.plugins))
     modules = {name: network.build(engine.registry) for name, network in networks.items()}
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
