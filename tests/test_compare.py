@@ -97,6 +97,9 @@ def test_list_names_everything_once(monkeypatch: pytest.MonkeyPatch, odd: Path) 
     ].items()
     for entry in entries:
         assert entry["name"] in printed and entry["plugin"] in printed
+    monkeypatch.setattr("i2i.cli.components.console._force_terminal", True)
+    glance = [line for line in run(monkeypatch, "list", plugins=(odd,)).splitlines() if "reference" in line]
+    assert len(glance) == len(entries) - 1, "a line each on a terminal"
     losses = json.loads(run(monkeypatch, "list", "losses", "--json"))
     assert {e["kind"] for e in losses} == {"loss", "adversarial_loss"}
 
