@@ -257,9 +257,3 @@ def _extra_losses(document: Mapping[str, Any], registry: Registry, problems: lis
     for label in {label for label in labels if labels.count(label) > 1}:
         problems.append(Problem("extra_loss", f"two are called {label!r}; give each a label"))
     return found
-
-
-def channels_of(document: Mapping[str, Any]) -> tuple[int, int]:
-    """The channels of both domains that a resolved recipe says."""
-    channels = document["data"]["channels"]
-    return (channels[0], channels[1]) if isinstance(channels, list) else (channels, channels)

@@ -18,7 +18,7 @@ from i2i import __version__, checkpoint
 from i2i.errors import I2IError, Problem
 from i2i.files import write_tensors
 from i2i.method import Method
-from i2i.recipe import channels_of, check_required, resolve_method
+from i2i.recipe import check_required, resolve_method
 from i2i.registry import Registry
 from i2i.run import Run
 
@@ -121,7 +121,7 @@ def build_translator(
         module.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise I2IError(Problem(where, f"the weights do not fit the recipe: {error}")) from None
-    channels, forward = channels_of(recipe), direction == "ab"
+    channels, forward = _channels_of(recipe), direction == "ab"
     return Translator(
         module.eval().requires_grad_(False),
         (names[0], names[1]) if forward else (names[1], names[0]),
@@ -140,11 +140,16 @@ def _lay_out(
     if problems or builder is None:
         raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
     with torch.device("meta"):
-        method: Method = builder(*channels_of(recipe))
+        method: Method = builder(*_channels_of(recipe))
     if direction not in (translators := method.translators()):
         what = f"does not translate {direction[0]} to {direction[1]}" if translators else "translates nothing"
         raise I2IError(Problem(where, f"its method, {builder.qualified}, {what}"))
     return method
+
+
+def _channels_of(recipe: Mapping[str, Any]) -> tuple[int, int]:
+    channels = recipe["data"]["channels"]
+    return (channels[0], channels[1]) if isinstance(channels, list) else (channels, channels)
 
 
 def find_translator(
