@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from i2i.errors import I2IError
 from i2i.reference.normalization import InstanceNorm
+from i2i.reference.resnet import ResnetGenerator
 from i2i.translate import Translator
 
 F = nn.functional
@@ -138,6 +139,18 @@ def test_antialiased_patchgan_sees(n_layers, side):
     scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
     seen = images.grad.abs().sum((0, 1)).nonzero()
     assert (seen.max(0).values - seen.min(0).values + 1).tolist() == [side, side]
+
+
+@pytest.mark.parametrize("norm", [InstanceNorm, BatchNorm, nn.Identity])
+@pytest.mark.parametrize("generator", [ResnetGenerator, AntialiasedResnet, MobileResnet])
+def test_taps_are_not_changed_by_the_layers_behind_them(generator, norm):
+    """By a ReLU in place: at once, or behind a norm that gives back what it is given."""
+    network = generator(3, 3, base_channels=4, n_blocks=2, norm=norm).eval()
+    images = torch.rand(1, 3, 8, 12) * 2 - 1
+    taps = range(len(network.model))
+    for tap, feature in zip(taps, network.encode(images, taps), strict=True):
+        assert torch.equal(feature, network.model[: tap + 1](images))
+        assert feature.shape[1] == network.feature_channels([tap])[0]
 
 
 # ----------------------------------------------------------------------------------------------------------------- unet

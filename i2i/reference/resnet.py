@@ -55,7 +55,7 @@ class ResnetGenerator(nn.Module):
         initialization: of all weights.
 
     Shape: (N, in_channels, H, W) in [-1, 1] to (N, out_channels, H, W) in (-1, 1); H and W are multiples of
-        `size_multiple` and at least 12.
+        `size_multiple` and at least 8.
     """
 
     size_multiple = 4
@@ -109,13 +109,9 @@ def outputs_of(model: nn.Sequential, images: Tensor, taps: Sequence[int]) -> lis
     outputs: dict[int, Tensor] = {}
     for place, layer in enumerate(model[: max(taps) + 1]):
         images = layer(images)
-        # a ReLU that works in place would change what was noted before it
-        outputs[place] = images.clone() if place in taps and _is_changed_by(model[place + 1 : place + 2]) else images
+        if place in taps:
+            outputs[place] = images.clone()  # a ReLU in place may follow, if need be behind a norm that does nothing
     return [outputs[tap] for tap in taps]
-
-
-def _is_changed_by(following: nn.Sequential) -> bool:
-    return any(getattr(layer, "inplace", False) for layer in following)
 
 
 def channels_of(model: nn.Sequential, taps: Sequence[int]) -> list[int]:
