@@ -2,6 +2,7 @@
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,16 @@ def test_fluent_emoji_limit_and_pairs_match(registry):
     (batch,) = data.test_batches(20)
     distances = (batch.a[:, None] - batch.b[None]).abs().mean((2, 3, 4))
     assert (distances.argmin(1) == np.arange(20)).sum() >= 18  # the nearest 3D drawing is the true partner
+
+
+@pytest.mark.parametrize("limit", [1, 100, 300, 460, 500, 10_000])
+def test_fluent_emoji_are_evenly_spaced_at_any_limit(registry, limit):
+    whole, some = source(registry, "fluent-emoji").train(), source(registry, "fluent-emoji", limit=limit).train()
+    for kept, images in ((some.a, whole.a), (some.b, whole.b)):
+        places = [names(images).index(name) for name in names(kept)]
+        assert len(kept) == min(limit, len(images))
+        gaps = {after - before for before, after in pairwise([*places, len(images)])}
+        assert max(gaps) - min(gaps) <= 1 and places[0] == 0
 
 
 def test_the_source_of_the_documentation_works(tmp_path):

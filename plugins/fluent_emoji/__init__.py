@@ -32,7 +32,8 @@ class Tiles:
         self._names: list[str] = index["tiles"][name]
         self._labels: list[int] = index["labels"][name]
         kept = [place for place in range(len(self._names)) if keep(place)]
-        self._kept = kept[:: max(1, len(kept) // limit)][:limit] if limit else kept
+        n = min(limit, len(kept)) if limit else len(kept)
+        self._kept = [kept[i * len(kept) // n] for i in range(n)]
 
     def __len__(self) -> int:
         return len(self._kept)
