@@ -143,11 +143,13 @@ def test_held_out_pairs_have_theirs():
 def test_what_does_not_fit_is_said():
     a, b = Noise(3), Noise(4)
     with pytest.raises(I2IError) as error:
-        opened(Split(a, b, extras={"a": [0, 1, 2], "label_b": [0, 1, 2], "label_a": [0, 0.5, 1]}))
+        extras = {"a": [0, 1, 2], "label_b": [0, 1, 2], "label_a": [0, 0.5, 1], "box_b": 4 * [[0, 1]]}
+        opened(Split(a, b, extras=extras))
     assert [str(problem) for problem in error.value.problems] == [
         "data.source: gives an extra 'a'; the name of an extra ends in _a or _b",
         "data.source: has 3 of 'label_b' for 4 images of b",
-        "data.source: gives a 'label_a' that is neither integers nor images",
+        "data.source: gives a 'label_a' that is neither an integer for each image nor images",
+        "data.source: gives a 'box_b' that is neither an integer for each image nor images",
     ]
     with pytest.raises(I2IError, match="gives no label_a and no mask_b, which the method needs; `fluent-emoji` gives"):
         opened(Split(a, b), needs={"mask_b", "label_a"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from i2i.data.cache import Unreadable, cached
 from i2i.data.loading import Data, Shown
@@ -173,8 +174,12 @@ def _misfits(split: Split) -> Iterator[Problem]:
             yield Problem("data.source", f"gives an extra {name!r}; the name of an extra ends in _a or _b")
         elif len(values) != n[name[-1]]:
             yield Problem("data.source", f"has {len(values)} of {name!r} for {n[name[-1]]} images of {name[-1]}")
-        elif not isinstance(values, Images) and np.asarray(values).dtype.kind not in "iu":
-            yield Problem("data.source", f"gives a {name!r} that is neither integers nor images")
+        elif not isinstance(values, Images) and not _is_row_of_integers(np.asarray(values)):
+            yield Problem("data.source", f"gives a {name!r} that is neither an integer for each image nor images")
+
+
+def _is_row_of_integers(values: NDArray[Any]) -> bool:
+    return values.ndim == 1 and values.dtype.kind in "iu"
 
 
 def _shortened(problems: list[Problem]) -> list[Problem]:
