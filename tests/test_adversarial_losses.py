@@ -327,20 +327,20 @@ def test_translation_moves_by_whole_pixels_up_to_an_eighth():
 
 
 def test_cutout_is_a_rectangle_of_half_the_size():
+    """Its middle lies at any line; what reaches over the edge is lost."""
     x = torch.rand(200, 3, 16, 10) + 1
-    out = diffaugment.cutout(x)
     heights, widths = set(), set()
-    for before, after in zip(x, out, strict=True):
+    for before, after in zip(x, diffaugment.cutout(x), strict=True):
         gone = after[0] == 0
         rows, columns = gone.any(1), gone.any(0)
         assert torch.equal(gone, rows[:, None] & columns)
         assert torch.equal(after, before * ~gone)
-        for lines, sizes in ((rows, heights), (columns, widths)):
-            at = lines.nonzero().flatten()
-            assert len(at) == at[-1] - at[0] + 1
-            assert len(at) == len(lines) // 2 or lines[0] or lines[-1]  # smaller at an edge only
-            sizes.add(len(at))
-    assert heights == {4, 5, 6, 7, 8} and widths == {3, 4, 5}
+        for lines, ranges in ((rows, heights), (columns, widths)):
+            at = lines.nonzero().flatten().tolist()
+            assert at == [*range(at[0], at[-1] + 1)]
+            ranges.add((at[0], at[-1]))
+    assert heights == {(max(0, middle - 4), min(15, middle + 3)) for middle in range(17)}
+    assert widths == {(max(0, middle - 2), min(9, middle + 2)) for middle in range(10)}
 
 
 def test_adas_probability_follows_the_sign_of_real_scores(engine):
@@ -469,6 +469,55 @@ def test_grey_images_have_no_hue_nor_saturation(monkeypatch):
     chosen(monkeypatch, COLORS, saturation=3.0, hue=1.0, flip=-1.0, contrast=2.0, brightness=0.25)
     grey = torch.rand(2, 1, 4, 4) * 2 - 1
     torch.testing.assert_close(ada.recolor(grey, torch.ones(())), -2 * (grey + 0.25))
+
+
+def what_is_drawn(monkeypatch, names, change, size):
+    """What is drawn for each of 20,000 images, and the probabilities that it is used with, of p = 0.36."""
+    amounts, probabilities, order = {}, {}, iter(names)
+
+    def draw(values, otherwise, p):
+        name = next(order)
+        amounts[name], probabilities[name] = values, round(float(p), 6)
+        return values
+
+    monkeypatch.setattr(ada, "_sometimes", draw)
+    monkeypatch.setattr(ada, "warp_affine", lambda images, *_, **__: images)
+    change(torch.zeros(()).expand(20_000, 3, *size), torch.tensor(0.36))
+    return amounts, probabilities
+
+
+def assert_spread(values: Tensor, std: float) -> None:
+    """Mean 0 and this standard deviation, each within 5 standard errors."""
+    n = len(values)
+    assert values.mean().abs() < 5 * std / math.sqrt(n)
+    assert values.std().item() == pytest.approx(std, rel=5 / math.sqrt(2 * n))
+
+
+def test_how_far_images_move(monkeypatch):
+    """Appendix B: of images of 32 x 64 px, an eighth of the width is 4 px, of the height 8 px."""
+    amounts, probabilities = what_is_drawn(monkeypatch, MOVES, ada.move, (64, 32))
+    assert amounts["flip"].unique().tolist() == [-1, 1] and amounts["quarters"].unique().tolist() == [0, 1, 2, 3]
+    assert [moves.unique().tolist() for moves in amounts["blit"].T] == [[*range(-4, 5)], [*range(-8, 9)]]
+    for name in ("scale", "stretch"):
+        assert_spread(amounts[name].log2(), 0.2)
+    for name in ("before", "after"):  # in all directions alike, and in one of them with probability p
+        assert amounts[name].abs().max() <= math.pi
+        assert_spread(amounts[name], math.pi / math.sqrt(3))
+        assert probabilities.pop(name) == 0.2
+    for shift, size in zip(amounts["shift"].T, (32, 64), strict=True):
+        assert_spread(shift, size / 8)
+    assert {*probabilities.values()} == {0.36}
+
+
+def test_how_far_colors_change(monkeypatch):
+    amounts, probabilities = what_is_drawn(monkeypatch, COLORS, ada.recolor, (1, 1))
+    assert_spread(amounts["brightness"], 0.2)
+    assert_spread(amounts["contrast"].log2(), 0.5)
+    assert_spread(amounts["saturation"].log2(), 1.0)
+    assert amounts["flip"].unique().tolist() == [-1, 1]
+    assert amounts["hue"].abs().max() <= math.pi
+    assert_spread(amounts["hue"], math.pi / math.sqrt(3))
+    assert {*probabilities.values()} == {0.36}
 
 
 def test_each_augmentation_comes_with_its_probability():
