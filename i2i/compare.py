@@ -123,10 +123,8 @@ def _as_function(kind: str, built: Any, images: Tensor) -> Callable[[Tensor], An
         target = images.flip(-1)
         return lambda x: built(x, target)
     if kind == "adversarial_loss":
-        real = images.flip(-1)
-        return lambda x: [
-            side(lambda logits: logits, real, x) for side in (built.for_generator, built.for_discriminator)
-        ]
+        real, judge = images.flip(-1), nn.LeakyReLU(1.0)  # the images are their own scores, behind an activation
+        return lambda x: [side(judge, real, x) for side in (built.for_generator, built.for_discriminator)]
     return lambda x: built(x)
 
 

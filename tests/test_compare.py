@@ -202,10 +202,11 @@ def test_discriminators_are_measured(engine: Engine) -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_components_of_every_kind_are_compared(engine: Engine, kind: str) -> None:
+    less = {"base_channels": 2, "n_blocks": 1, "depth": 5}
+
     def small(component: Component) -> list[str]:
-        names = ["base_channels"] * (component.kind.name in ("generator", "discriminator"))
-        found = {i.alias for i in component.options.model_fields.values()}
-        return [f"{engine.registry.name_of(component)}.{name}=2" for name in names if name in found]
+        named = {i.alias for i in component.options.model_fields.values()}
+        return [f"{engine.registry.name_of(component)}.{name}={less[name]}" for name in less if name in named]
 
     components = engine.registry.components(kind)
     settings = [setting for c in components for setting in small(c)]
@@ -221,7 +222,7 @@ def test_components_of_every_kind_are_compared(engine: Engine, kind: str) -> Non
     if kind in ("generator", "discriminator", "normalization", "loss", "adversarial_loss"):
         assert all(m.timing is not None and m.memory for m in found)
     if kind == "schedule":
-        assert all(m.factors is not None and m.factors[0] == 1 for m in found)
+        assert all(m.factors is not None and 0 <= min(m.factors) <= max(m.factors) <= 1 for m in found)
 
 
 def test_best_of_a_row() -> None:

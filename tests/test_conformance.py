@@ -82,6 +82,8 @@ class Power(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
+        if self.how == "order":  # right for a single image only if its gradient lies in memory row by row
+            maps = nn.functional.instance_norm(maps)
         return (maps[..., 1:] if self.how == "size" else maps) * self.weight
 
 
@@ -389,6 +391,7 @@ BROKEN = [
     ("discriminator", "discriminator_gives_maps", Patches, "flat", r"gives \(2, 1024\) for images of shape"),
     ("discriminator", "discriminator_gives_maps", Patches, "infinite", "gives logits that are not finite"),
     ("normalization", "normalization_keeps_shapes", Power, "size", r"gives \(2, 64, 16, 15\) for images of shape"),
+    ("normalization", "normalization_has_its_gradient", Power, "order", "has another gradient if images or gradients"),
     ("network", "learns", Classifier, "unused", "parameter 'spare.weight' gets no gradient"),
     ("loss", "pair_loss_gives_a_scalar", Distance, "half", "gives torch.bfloat16, not torch.float32"),
     ("loss", "pair_loss_is_least_at_equality", Distance, "backwards", "is -?0 where both are equal and only -"),

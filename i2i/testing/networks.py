@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, takewhile
 from typing import Any
@@ -86,6 +87,20 @@ def normalization_keeps_shapes(build: Build) -> Iterator[str]:
         yield from _as_expected(module(maps), maps, 64)
 
 
+def normalization_has_its_gradient(build: Build) -> Iterator[str]:
+    """Its gradient is the same in whatever order images and gradients lie in memory"""
+    module, towards = build(64), torch.randn(1, 64, 8, 6)
+    maps = torch.randn(1, 64, 8, 6)
+    orders = (torch.contiguous_format, torch.channels_last)
+    gradients = []
+    for of_maps, of_gradient in itertools.product(orders, orders):
+        leaf = maps.contiguous(memory_format=of_maps).requires_grad_()
+        (gradient,) = torch.autograd.grad(module(leaf), leaf, towards.contiguous(memory_format=of_gradient))
+        gradients.append(gradient)
+    if not all(torch.allclose(gradient, gradients[0], atol=1e-4) for gradient in gradients):
+        yield "has another gradient if images or gradients lie channels last in memory, as torch's instance norm has"
+
+
 def _images(channels: int, size: tuple[int, int], module: nn.Module) -> Tensor:
     """(2, channels, H, W) in [-1, 1], H and W enlarged to what the module declares as its `size_multiple`."""
     height, width = (-(-n // size_multiple(module)) * size_multiple(module) for n in size)
@@ -153,6 +168,6 @@ GENERATOR = (_FIRST, generator_maps_shapes, generator_translates, generator_enco
 _FIRST, *_OTHERS = bound(EVERY_MODULE, _image_inputs, 3)
 DISCRIMINATOR = (_FIRST, discriminator_gives_maps, *_OTHERS)
 _FIRST, *_OTHERS = bound(EVERY_MODULE, lambda module: (torch.randn(2, 64, 16, 16),), 64)
-NORMALIZATION = (_FIRST, normalization_keeps_shapes, *_OTHERS)
+NORMALIZATION = (_FIRST, normalization_keeps_shapes, normalization_has_its_gradient, *_OTHERS)
 # What a network takes is for its method to say: small and larger images, noise, vectors and rows of them are tried.
 NETWORK = bound(EVERY_MODULE, _taken_by(((2, 3, 8, 8), (2, 3, 32, 32), (2, 3, 1, 1), (2, 3), (2, 5, 3))), 3, 8)
