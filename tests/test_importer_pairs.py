@@ -356,6 +356,22 @@ def test_what_has_no_equivalent(cut_folder, engine):
     assert [remark.split()[0] for remark in remarks] == ["pool_size", "flip_equivariance"]
 
 
+@pytest.mark.parametrize(
+    ("file", "weights", "message"),
+    [
+        ("D", lambda: authors_patchgan(6, blurred=True), r"latest_net_D.pth: does not fit train_opt.txt"),
+        ("F", lambda: authors_projectors((3, 8, 16, 16)), "holds no weights for contrast.projectors.mlp_4.0.weight"),
+        ("F", lambda: authors_projectors((3, 8, 16, 16, 16, 16)), r"latest_net_F.pth: does not fit train_opt.txt"),
+        ("F", lambda: authors_projectors((3, 8, 16, 16, 17)), r"latest_net_F.pth: does not fit train_opt.txt"),
+    ],
+)
+def test_networks_that_are_not_of_these_options(cut_folder, engine, tmp_path, file, weights, message):
+    save(cut_folder / f"latest_net_{file}.pth", weights().state_dict())
+    with pytest.raises(I2IError, match=message):
+        import_run(cut_folder, tmp_path / "run", engine)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_weight_of_the_oldest_pix2pix(pix2pix_folder):
     write_options(pix2pix_folder, model="pix2pix", lambda_A="25.0")
     assert read_options(pix2pix_folder / "train_opt.txt")["lambda_L1"] == "25.0"

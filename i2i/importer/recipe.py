@@ -105,7 +105,7 @@ def _dropout(generator: Network, options: Options) -> Tables:
 
 
 def _discriminator(options: Options) -> Tables:
-    norm = options["normD"] if options["model"] == "cut" else options["norm"].removeprefix("sync_")
+    norm = options["normD"] if options["model"] == "cut" else re.sub("^sync_?", "", options["norm"])
     spec: Tables = {"base_channels": int(options["ndf"]), "norm": norm}
     if options["netD"] == "pixel":
         return {"name": "pixelgan", **spec}

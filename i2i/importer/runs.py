@@ -105,15 +105,21 @@ def import_run(
         document["data"]["source"] = layers.two_folders(*folders, paired=needs_pairs(document, engine.registry))
     recipe = resolve(layers.apply(document, settings), engine.registry, list(engine.plugins))
     modules = {name: network.build(engine.registry) for name, network in networks.items()}
+    generators_alone = all(network.kind == "generator" for network in networks.values())
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(recipe.train.seed)
         method = recipe.method(*recipe.data.both_channels)
+        asked = " with --set ".join([options_file.name, *settings])
         for name, module in modules.items():
             try:
                 method.get_submodule(name).load_state_dict(module.state_dict())
             except (AttributeError, RuntimeError):
-                raise I2IError(Problem("--set", f"changes {name}, so that its weights no longer fit")) from None
+                raise I2IError(Problem(str(networks[name].path), f"does not fit {asked}")) from None
+        found = {f"{name}.{key}" for name, module in modules.items() for key in module.state_dict()}
+        absent = [name for name, _ in method.named_parameters() if name not in found]
+        if absent and not generators_alone:
+            raise I2IError(Problem(str(folder), f"holds no weights for {absent[0]}, as {asked} wants them"))
         trainer = Trainer(method, optim.build(recipe.optim, players_parameters(method)), ema=recipe.train.ema)
         run = Run.create(out.parent, out.name)
         imported = {"from": str(folder.resolve()), "epoch": epoch}
@@ -124,7 +130,7 @@ def import_run(
     for direction, module in trainer.translators().items():
         about: Any = {"recipe": recipe.document(), "direction": direction, "step": 0, "names": recipe.data.names}
         save_translator(run.weights(direction), module, **about)
-    if all(network.kind == "generator" for network in networks.values()):
+    if generators_alone:
         remarks.append("no discriminators were found; training on starts with new ones")
     return run, remarks + _remarks_on(*networks.values())
 
