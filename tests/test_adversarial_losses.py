@@ -187,6 +187,12 @@ def test_batch_normalization_is_refused(name, norm, engine):
         build(engine, name).for_discriminator(judge, real, real)
 
 
+def test_batch_normalization_without_running_statistics_is_refused_in_evaluation_mode_too(engine):
+    norm, real = nn.BatchNorm2d(2, track_running_stats=False).eval(), torch.randn(2, 2, 3, 3)
+    with pytest.raises(I2IError, match="BatchNorm2d at '0'"):
+        build(engine, "r1").for_discriminator(nn.Sequential(norm).eval(), real, real)
+
+
 @pytest.mark.parametrize("norm", ["instance", "group", "layer", "none", "frozen"])
 def test_normalization_of_each_image_alone_is_not(norm, engine):
     def layer(channels: int) -> nn.Module:
@@ -222,6 +228,7 @@ def test_r1_at_every_call(engine):
     penalty = game.for_discriminator(bowl, real, fake) - plain.for_discriminator(bowl, real, fake)
     torch.testing.assert_close(penalty, 3 / 2 * real.flatten(1).square().sum(1).mean())
     assert game.for_generator(linear, real, fake) == plain.for_generator(linear, real, fake)
+    assert not real.requires_grad
 
 
 def test_lazy_r1_is_the_same_on_average(engine):

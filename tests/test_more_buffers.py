@@ -40,11 +40,11 @@ def test_queue_of_features(engine: Engine) -> None:
 
 
 def test_replay_halves_the_chance_with_each_half_life(engine: Engine) -> None:
-    """2^(-age / 3) over ages 0 to 7, normalized; counted over 4,000 draws, within 5 standard deviations."""
-    replay, n = build(engine, "replay", size=8, half_life=3.0), 4000
+    """2^(-age / 2) over ages 0 to 7, normalized; counted over 6,000 draws, within 5 standard deviations."""
+    replay, n = build(engine, "replay", size=8, half_life=2.0), 6000
     replay(numbered(0, 8))
     ages = [i - numbers(replay(numbered(i)))[0] for i in range(8, 8 + n)]
-    weights = [2 ** (-age / 3) for age in range(8)]
+    weights = [2 ** (-age / 2) for age in range(8)]
     for age, weight in enumerate(weights):
         p = weight / sum(weights)
         assert abs(ages.count(age) - n * p) < 5 * math.sqrt(n * p * (1 - p))
