@@ -235,12 +235,20 @@ def test_style_does_not_ask_where_things_are():
     assert Style(**TINY, layers=(0,))(images(2, 3, 16, 16), images(2, 3, 16, 24)).isfinite()
 
 
-def test_style_sums_in_float32_under_autocast():
-    features = torch.randn(1, 4, 64, 64)
+@pytest.mark.parametrize("loss", [Perceptual, Style])
+def test_losses_are_computed_in_float32_under_autocast(loss):
+    """Where images are alike, features in half precision differ by their rounding as much as by what they show."""
+    distance = loss(**TINY, layers=(0, 2))
+    x = images(2, 3, 32, 32, dtype=torch.float32)
+    y = (x + 0.003 * torch.randn_like(x)).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(
-            gram(features), torch.einsum("nihw,njhw->nij", *[features.double()] * 2).float() / 2**14
-        )
+        found = distance(y.bfloat16(), x), distance(y, x)
+    assert found[0].dtype == found[1].dtype == torch.float32
+    exact = distance(y.detach().double(), x.double()).item()
+    assert found[1].item() == pytest.approx(exact, rel=1e-4)
+    exact_y = y.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(distance(exact_y, x.double()), exact_y)
+    torch.testing.assert_close(torch.autograd.grad(found[1], y)[0], expected.float(), rtol=1e-3, atol=1e-6)
 
 
 def test_projected_mixes_channels_then_scales():

@@ -29,7 +29,7 @@ class Perceptual(nn.Module):
         lambda_layer: weight of all levels, or of each.
         weights: `package` (comes with i2i), `timm` (downloads), `random`, or a .safetensors file.
 
-    Shape: two tensors (N, 3, H, W) or (N, 1, H, W) in [-1, 1], compared in float32 or wider, to a scalar.
+    Shape: two tensors (N, 3, H, W) or (N, 1, H, W) in [-1, 1], computed in float32 or wider, to a scalar.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class Style(nn.Module):
         lambda_layer: weight of all levels, or of each (Gatys' w).
         weights: `package` (comes with i2i), `timm` (downloads), `random`, or a .safetensors file.
 
-    Shape: (N, 3, H, W) or (N, 1, H, W) in [-1, 1] twice, of any two sizes, compared in float32 or wider, to a scalar.
+    Shape: (N, 3, H, W) or (N, 1, H, W) in [-1, 1] twice, of any two sizes, computed in float32 or wider, to a
+        scalar.
     """
 
     def __init__(
@@ -83,8 +84,7 @@ class Style(nn.Module):
 def gram(features: Tensor) -> Tensor:
     """(N, C, H, W) to (N, C, C): the mean products of channels over the image, divided by C."""
     rows = features.flatten(2)
-    with torch.autocast(features.device.type, enabled=False):  # it would multiply in half precision
-        return rows @ rows.mT / (rows.shape[1] * rows.shape[2])
+    return rows @ rows.mT / (rows.shape[1] * rows.shape[2])
 
 
 def _gram_distance(prediction: Tensor, target: Tensor) -> Tensor:
@@ -105,6 +105,8 @@ def _sum_over_levels(
     prediction: Tensor,
     target: Tensor,
 ) -> Tensor:
-    levels = zip(*(features(*at_least_float32(images)) for images in (prediction, target)), strict=True)
-    terms = [w * distance(*at_least_float32(*maps)) for w, maps in zip(lambdas, levels, strict=True)]
-    return torch.stack(terms).sum()
+    # Half precision rounds features by as much as those of similar images differ.
+    with torch.autocast(prediction.device.type, enabled=False):
+        levels = zip(*(features(*at_least_float32(images)) for images in (prediction, target)), strict=True)
+        terms = [w * distance(*maps) for w, maps in zip(lambdas, levels, strict=True)]
+        return torch.stack(terms).sum()
