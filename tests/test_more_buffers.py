@@ -72,11 +72,12 @@ def test_batch_is_a_sequence_of_images(engine: Engine, name: str) -> None:
 @pytest.mark.parametrize("name", ["feature_queue", "replay"])
 def test_what_is_kept_is_a_copy_without_gradient(engine: Engine, name: str) -> None:
     buffer, weights = build(engine, name, size=4), torch.ones(1, requires_grad=True)
+    buffer(numbered(-3, 4))
     images = numbered(1, 2) * weights
     assert not buffer(images).requires_grad and not buffer.images.requires_grad
     with torch.no_grad():
         images.zero_()
-    assert numbers(buffer.images) == [1, 2]
+    assert numbers(buffer.images) == [-1, 0, 1, 2]
     assert buffer.images.untyped_storage().nbytes() == buffer.images.nbytes
 
 
