@@ -107,6 +107,7 @@ def test_without_the_package_it_says_what_to_install(engine, monkeypatch):
     [
         ({"model": "test_resnet"}, "the package holds the weights of 'tf_efficientnet_lite0' alone"),
         ({"model": "resnet_18", "weights": "random"}, "timm has no model 'resnet_18'; did you mean 'resnet18'"),
+        ({"model": "vit_tiny_patch16_224", "weights": "random"}, "is made for images of 224 x 224 px alone"),
         ({**TINY, "layers": [9]}, r"cannot give layers \[9\] of 'test_resnet' with weights 'random': .*out of range"),
         ({**TINY, "layers": [1, 0]}, r"in ascending order, not \[1, 0\]"),
         ({**TINY, "layers": []}, "layers"),

@@ -52,6 +52,10 @@ class Backbone(nn.Module):
 
         if not timm.is_model(model):
             raise ValueError(f"timm has no model {model!r}{suggest(model, timm.list_models())}")
+        config = timm.get_pretrained_cfg(model)
+        if config and config.fixed_input_size:
+            size = " x ".join(map(str, config.input_size[1:]))
+            raise ValueError(f"{model!r} is made for images of {size} px alone; take a network for images of any size")
         if list(layers) != sorted(set(layers)):
             raise ValueError(f"layers are named once each, in ascending order, not {list(layers)}")
         if weights == "package" and model != MODEL:
@@ -74,8 +78,7 @@ class Backbone(nn.Module):
             _load(self.net["model"], weights)
         self.channels: list[int] = self.net.feature_info.channels()
         self.reductions: list[int] = self.net.feature_info.reduction()
-        statistics = timm.get_pretrained_cfg(model)
-        mean, std = (statistics.mean, statistics.std) if statistics and n_channels == 3 else ((0.5,), (0.5,))
+        mean, std = (config.mean, config.std) if config and n_channels == 3 else ((0.5,), (0.5,))
         # timm's are for [0, 1]: ((x + 1) / 2 - mean) / std
         self.register_buffer("center", 2 * torch.tensor(mean).reshape(-1, 1, 1) - 1)
         self.register_buffer("scale", 2 * torch.tensor(std).reshape(-1, 1, 1))
