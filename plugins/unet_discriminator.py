@@ -26,7 +26,7 @@ class UnetDiscriminator(nn.Module):
 
     Args:
         in_channels: of the images.
-        base_channels: of the first block, twice as many after each halving, up to 16 times.
+        base_channels: of the first block, twice as many after each halving, up to 8 times, and 16 times at the last.
         n_layers: halvings; 5 in the paper for 128 px, 6 for 256 px.
         initialization: of all weights.
 
@@ -42,7 +42,7 @@ class UnetDiscriminator(nn.Module):
         initialization: Initialization = Normal,
     ) -> None:
         super().__init__()
-        widths = [base_channels * min(2**i, 16) for i in range(n_layers)]
+        widths = [base_channels * min(2**i, 16 if i == n_layers - 1 else 8) for i in range(n_layers)]
         outputs = [*reversed(widths[:-1]), base_channels]
         inputs = [widths[-1], *(2 * n for n in outputs[:-1])]  # maps from below, and beside them those of the level
         self.first = Residual(in_channels, base_channels, nn.Identity())  # an image's sign is not to be lost

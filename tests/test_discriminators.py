@@ -166,6 +166,9 @@ def test_unet_discriminator_is_the_papers():
     inputs = [block.shortcut.in_channels for block in (judge.first, *judge.down, *judge.up)]
     assert [w // 2 for w in widths] == [1, 2, 4, 8, 16, 8, 4, 2, 1, 1]
     assert inputs[0] == 3 and [w // 2 for w in inputs[1:]] == [1, 2, 4, 8, 16, 8 * 2, 4 * 2, 2 * 2, 1 * 2]
+    larger = UnetDiscriminator(3, base_channels=2, n_layers=6)  # theirs for 256 px
+    widths = [block.shortcut.out_channels for block in (larger.first, *larger.down, *larger.up)]
+    assert [w // 2 for w in widths] == [1, 2, 4, 8, 8, 16, 8, 8, 4, 2, 1, 1]
 
     def residual(x, block, active=True):
         _, first, _, second = block.residual
