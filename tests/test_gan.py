@@ -138,3 +138,14 @@ def test_other_sizes_are_refused(engine, size):
         engine.registry.resolve("network", {"name": "dcgan_generator", "size": size}, "")(2, 1)
     with pytest.raises(I2IError, match=message):
         engine.registry.resolve("discriminator", {"name": "dcgan_discriminator", "size": size}, "")(1)
+
+
+@pytest.mark.parametrize("size", [(16, 15), (15, 40)])
+def test_images_below_the_size_are_refused(engine, size):
+    judge = engine.registry.resolve("discriminator", {"name": "dcgan_discriminator", "size": 16}, "")(3)
+    with pytest.raises(ValueError, match=f"size = 16 takes images of at least 16 px, not of {size[0]} x {size[1]}"):
+        judge(torch.zeros(2, 3, *size))
+    assert judge(torch.zeros(2, 3, 16, 40)).shape == (2, 1, 1, 7)
+    small = {"discriminator": {"size": 16, "base_channels": 2}}
+    (finding,) = examine(gan(engine, **small), crop_size=8, channels=(3, 3), batch_size=2)
+    assert finding.level == "error" and "(in discriminator): ValueError: size = 16 takes images" in finding.message

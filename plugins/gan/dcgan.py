@@ -24,13 +24,14 @@ class DCGANGenerator(nn.Module):
     """From noise to 4 x 4 maps, which transposed convolutions double until they are an image.
 
     Radford et al. 2016, section 3 and figure 1: batch normalization after every layer but the last, ReLU, and tanh at
-    the end. Every doubling halves the channels: 1024 at 4 x 4 px, 128 at 32 x 32.
+    the end. Every doubling halves the channels: 1024 at 4 x 4 px, 128 at 32 x 32. Kernels of 4 px are those of the
+    authors' Torch code.
 
     Args:
         in_channels: of the noise; 100 in the paper.
         out_channels: of the images.
         size: of the images, in px. Raises ValueError unless it is a power of two.
-        base_channels: of the last layer before the image; 128 in the paper, 64 in the authors' code.
+        base_channels: of the last layer before the image; 128 in the paper, 64 in the Torch code.
         norm: after every layer but the last.
         initialization: of all weights.
 
@@ -64,8 +65,8 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """One score for a whole image: convolutions halve it to 4 x 4 maps, and the last makes one of these.
 
-    Radford et al. 2016, section 3: batch normalization after every layer but the first and the last, LeakyReLU(0.2).
-    The channels are those of the authors' code.
+    Radford et al. 2016, sections 3 and 4: batch normalization after every layer but the first and the last,
+    LeakyReLU(0.2). Channels and kernels are those of the authors' Torch code.
 
     Args:
         in_channels: of the images.
@@ -74,7 +75,8 @@ class DCGANDiscriminator(nn.Module):
         norm: after every layer but the first and the last.
         initialization: of all weights.
 
-    Shape: (N, in_channels, size, size) to (N, 1, 1, 1) logits; larger images get a map of them.
+    Shape: (N, in_channels, size, size) to (N, 1, 1, 1) logits; larger images get a map of them, smaller ones raise
+        ValueError.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class DCGANDiscriminator(nn.Module):
         initialization: Initialization = Normal,
     ) -> None:
         super().__init__()
+        self.size = size
         widths = _widths(size, base_channels)
         self.layers = nn.Sequential(
             nn.Sequential(nn.Conv2d(in_channels, base_channels, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)),
@@ -96,6 +99,9 @@ class DCGANDiscriminator(nn.Module):
         initialization()(self)
 
     def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        if min(height, width) < self.size:
+            raise ValueError(f"size = {self.size} takes images of at least {self.size} px, not of {height} x {width}")
         logits: Tensor = self.layers(images)
         return logits
 
@@ -108,6 +114,7 @@ def _widths(size: int, base_channels: int) -> list[int]:
     return [base_channels * 2**i for i in range(n_halvings)]
 
 
+# The authors' Theano code has kernels of 5 px; those of 4 cover every pixel equally often at a stride of 2.
 def _up(n_in: int, n_out: int, norm: Normalization, stride: int = 2, padding: int = 1) -> nn.Module:
     normalize = norm(n_out)
     up = nn.ConvTranspose2d(n_in, n_out, 4, stride, padding, bias=needs_bias(normalize))
