@@ -63,16 +63,22 @@ def test_orthogonal(engine: Engine, layer: nn.Module, gain: float) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_biases_norms_and_the_rest(engine: Engine, name: str) -> None:
     net = nn.Sequential(
-        nn.Conv2d(3, 2000, 1), nn.BatchNorm2d(2000), nn.PReLU(), nn.InstanceNorm2d(2000), nn.Embedding(3, 4)
-    )
+        nn.Conv2d(3, 2000, 1), nn.BatchNorm2d(2000), nn.PReLU(), nn.InstanceNorm2d(2000), nn.Embedding(3, 4),
+        nn.Bilinear(2, 3, 4),
+    )  # fmt: skip
     with torch.no_grad():
         net[1].bias.fill_(7.0)
-    embedding = net[4].weight.clone()
+    others = [net[i].weight.clone() for i in (4, 5)]
     initialize(engine, net, name)
     assert not net[0].bias.any() and not net[1].bias.any()
     assert_normal(net[1].weight.detach(), 1.0, 0.02)
     assert net[2].weight.item() == 0.25  # a PReLU's slope is no norm's weight
-    torch.testing.assert_close(net[4].weight, embedding, rtol=0, atol=0)
+    for i, weight in zip((4, 5), others, strict=True):
+        torch.testing.assert_close(net[i].weight, weight, rtol=0, atol=0)
+
+
+def test_normal_draws_the_weights_of_norms_with_its_own_spread(engine: Engine) -> None:
+    assert_normal(initialize(engine, nn.BatchNorm2d(2000), "normal", std=0.3).weight.detach(), 1.0, 0.3)
 
 
 @pytest.mark.parametrize("kind", ["generator", "discriminator"])
