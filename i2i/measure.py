@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -26,9 +28,36 @@ def gmacs(module: Callable[..., Any], *inputs: Tensor) -> float:
 
     Module and inputs may be on the meta device, where this costs nothing.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*(x.detach() for x in inputs))  # the counter fails at views of what needs a gradient
-    return float(counter.get_total_flops()) / 2e9
+    counter = FlopCount()
+    with torch.no_grad(), counter:
+        module(*inputs)
+    return counter.total / 2e9
+
+
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,  # without the attention of the CPU, whose arguments are those of the other fused ones
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        aten._scaled_dot_product_flash_attention_backward
+    ],
+}
+
+
+class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts floating-point operations while it is on, by the formulas of torch's FlopCounterMode.
+
+    That one also tracks modules, by hooks that do not allow a gradient within the forward pass, as penalties take one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if (formula := _FORMULAS.get(func._overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def feature_maps(output: Any) -> list[Tensor]:
@@ -122,23 +151,6 @@ def in_bytes(value: float) -> str:
         if value >= factor:
             return f"{three_digits(value / factor)} {unit}"
     return f"{value:.0f} B"
-
-
-class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts floating-point operations while it is on, by the formulas of torch's FlopCounterMode.
-
-    That one also tracks modules, by hooks that do not allow a gradient within the forward pass, as penalties take one.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(func._overloadpacket)) is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]

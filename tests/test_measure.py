@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.engine import Engine
-from i2i.measure import feature_maps, gmacs, n_parameters, pass_memory, peak_memory, timing
+from i2i.measure import FlopCount, feature_maps, gmacs, n_parameters, pass_memory, peak_memory, timing
 from i2i.receptive_field import ReceptiveField, receptive_field
 from i2i.reference.patchgan import PatchGAN
 from i2i.reference.resnet import ResnetGenerator
@@ -137,3 +137,16 @@ def test_timing() -> None:
     assert both.forward > 0 and both.backward is not None and both.backward > 0
     assert timing(nn.Tanh(), x).backward is None
     assert timing(lambda x: None, x, repeats=1).backward is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_attention_is_counted(device):
+    q, k, v = (torch.rand(2, 3, 16, 8, device=device, requires_grad=True) for _ in range(3))
+    product = 2 * 2 * 3 * 16 * 16 * 8  # of queries and keys, or of weights and values
+    with FlopCount() as counter:
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert counter.total == 2 * product
+    assert gmacs(torch.nn.functional.scaled_dot_product_attention, q, k, v) == 2 * product / 2e9
+    with FlopCount() as counter:
+        out.sum().backward()
+    assert counter.total in (4 * product, 5 * product)  # fused, the weights are computed a second time
