@@ -92,7 +92,8 @@ def poly(n_steps: int, n_steps_decay: int, *, power: Annotated[float, Gt(0)] = 0
     """
     from timm.scheduler import PolyLRScheduler
 
-    return Timm(PolyLRScheduler, n_steps - 1, t_initial=n_steps_decay + 1, power=power, lr_min=final)
+    length = max(2, n_steps_decay + 1)  # timm warns of a fall of one step
+    return Timm(PolyLRScheduler, n_steps - 1, t_initial=length, power=power, lr_min=final)
 
 
 def multistep(

@@ -108,6 +108,12 @@ def test_steps_may_be_asked_in_any_order(engine: Engine, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_a_run_without_decay_is_no_reason_to_warn(engine: Engine, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    schedule = build(engine, name, 5, 0)
+    assert all(0 < schedule(step) <= 1 for step in range(5)) and not caplog.records
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_no_step_is_lost(engine: Engine, name: str) -> None:
     schedule = build(engine, name, 3, 4)
     assert all(0 < schedule(step) <= 1 for step in range(7))
