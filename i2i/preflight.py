@@ -22,6 +22,8 @@ SMALL_MAP = 4
 """Sides below this give instance normalization so few values that its statistics are noise."""
 LARGEST_CROP = 1024
 """Larger sizes are not tried when looking for one that fits, in px."""
+LARGEST_PLAYED = 128
+"""The same where a step has to be played for real, which takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +144,25 @@ def _n_values(layer: nn.Module, shape: Shape) -> int | None:
 
 def _least(method: Method, size: int, stage: Stage) -> int | None:
     """The smallest crop above `size` that a step gets through; None if there is none, or if trying would take long."""
-    if not stage.costs_nothing:
-        return None
+    found = _least_on("meta", LARGEST_CROP, method, size, stage)
+    return found if found is not None else _least_on("cpu", LARGEST_PLAYED, method, size, stage)
+
+
+def _least_on(device: Literal["meta", "cpu"], largest: int, method: Method, size: int, stage: Stage) -> int | None:
     unit = math.lcm(*(_multiple(t) for t in method.translators().values()))
     layers = dict(method.named_modules())
 
     def fits(n_units: int) -> bool:
-        seen = stage.try_out(n_units * unit)
+        seen = stage.try_out(n_units * unit, device)
         shapes = ((layers[name], shape) for name, shapes in seen.inputs.items() for shape in shapes)
         return seen.error is None and all(_n_values(layer, shape) != 1 for layer, shape in shapes)
 
     low = size // unit
     high = max(2 * low, 1)
-    while not fits(high):
+    while high * unit <= largest and not fits(high):
         low, high = high, 2 * high
-        if high * unit > LARGEST_CROP:
-            return None
+    if high * unit > largest:
+        return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -68,31 +68,16 @@ class Stage:
     def __init__(self, method: Method, shown: Shown) -> None:
         self.shown = shown
         self._originals = {"cpu": method, "meta": copy.deepcopy(method).to("meta")}
-        self._device = "meta"
-
-    @property
-    def costs_nothing(self) -> bool:
-        """Whether the method can be played on the meta device, as far as is known."""
-        return self._device == "meta"
 
     def play(self, size: int) -> Rehearsal:
-        """One step with images of this size."""
-        seen = self._play(size)
-        if seen.error is not None and self.costs_nothing:
-            self._device = "cpu"
-            actual = self._play(size)
-            if type(actual.error) is type(seen.error):  # it did not fail for want of values
-                self._device = "meta"
-            return actual
-        return seen
+        """One step with images of this size; for real if it fails on the meta device, where it may want values."""
+        seen = self.try_out(size, "meta")
+        return self.try_out(size, "cpu") if seen.error is not None else seen
 
-    def try_out(self, size: int) -> Rehearsal:
-        """As `play`, but an error is not looked into: for trying many sizes."""
-        return self._play(size)
-
-    def _play(self, size: int) -> Rehearsal:
-        device = torch.device(self._device)
-        method = copy.deepcopy(self._originals[self._device]).to(device).train()
+    def try_out(self, size: int, on: Literal["meta", "cpu"]) -> Rehearsal:
+        """One step with images of this size, on that device."""
+        device = torch.device(on)
+        method = copy.deepcopy(self._originals[on]).to(device).train()
         seen = Rehearsal(size)
         stack: list[str] = []
         for name, layer in method.named_modules():

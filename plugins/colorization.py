@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.method import Batch, Method, Update
-from i2i.reference.losses import L1, at_least_float32
+from i2i.reference.losses import L1, at_least_float32, without_autocast
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Adversarial, Discriminator, Generator, Pairwise
 
@@ -94,7 +94,7 @@ def to_lab(images: Tensor) -> tuple[Tensor, Tensor]:
     from kornia.color import rgb_to_lab  # takes seconds to import
 
     (images,) = at_least_float32(images)
-    with torch.autocast(images.device.type, enabled=False):
+    with without_autocast(images):
         lab = rgb_to_lab((images + 1) / 2)
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
 
@@ -104,7 +104,7 @@ def to_rgb(lightness: Tensor, chroma: Tensor) -> Tensor:
     from kornia.color import lab_to_rgb
 
     lightness, chroma = at_least_float32(lightness, chroma)
-    with torch.autocast(lightness.device.type, enabled=False):
+    with without_autocast(lightness):
         return lab_to_rgb(torch.cat([(lightness + 1) * 50, chroma * 110], 1), clip=False) * 2 - 1
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from i2i import hookimpl
 from i2i.hookspecs import Factories
-from i2i.reference.losses import at_least_float32
+from i2i.reference.losses import at_least_float32, without_autocast
 
 
 class PatchNCE:
@@ -37,7 +37,7 @@ class PatchNCE:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         query, key = (unit(vectors(t)) for t in at_least_float32(prediction, target.detach()))
-        with torch.autocast(query.device.type, enabled=False):
+        with without_autocast(query):
             similarity = query @ key.mT / self.temperature  # (N, P, P); the positives are the diagonal
         # The authors move the positive to class 0 and leave -10 / τ in its place, which adds exp(-10 / τ) to a sum of
         # at least exp(-1 / τ): nothing at 0.07, and nothing of the paper's.

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from i2i import hookimpl
 from i2i.errors import I2IError, Problem
 from i2i.hookspecs import Factories
-from i2i.reference.losses import at_least_float32, mean_over_maps
+from i2i.reference.losses import at_least_float32, mean_over_maps, without_autocast
 from i2i.slots import Adversarial, Judge
 
 
@@ -121,7 +121,7 @@ def slopes(discriminator: Judge, images: Tensor) -> Tensor:
             raise I2IError(Problem("discriminator", message))
     weights = (p.dtype for layer in modules.values() for p in layer.parameters())
     images = images.detach().to(next(weights, torch.promote_types(images.dtype, torch.float32))).requires_grad_()
-    with torch.autocast(images.device.type, enabled=False):  # the square of a slope in bf16 would lose it
+    with without_autocast(images):  # the square of a slope in bf16 would lose it
         # the CycleGAN authors' `cal_gradient_penalty` takes the sum alone; each score is then the flatter, the larger
         # the images are, until a generator that hears their mean learns from its other losses only
         total = mean_over_maps(discriminator(images), lambda m: m.sum() / math.sqrt(m[0].numel()))

@@ -12,7 +12,7 @@ from torch import Tensor
 from i2i import hookimpl
 from i2i.errors import I2IError, Problem
 from i2i.hookspecs import Factories
-from i2i.reference.losses import at_least_float32
+from i2i.reference.losses import at_least_float32, without_autocast
 
 
 class SSIM:
@@ -65,7 +65,7 @@ def similarity(x: Tensor, y: Tensor, window: int, sigma: float, name: str) -> tu
         raise I2IError(Problem(f"loss {name!r}", message))
     c1, c2 = 0.01**2, 0.03**2  # for images in [0, 1]: the luminance is a ratio, and needs black to be 0
     x, y = ((image + 1) / 2 for image in at_least_float32(x, y))
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         blurred = gaussian_blur2d(torch.cat([x, y, x * x, y * y, x * y]), (window, window), (sigma, sigma), "reflect")
     mean_x, mean_y, xx, yy, xy = blurred.chunk(5)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)

@@ -15,6 +15,7 @@ from i2i.method import Batch, Method, Update
 from i2i.optim import build
 from i2i.preflight import Finding, examine
 from i2i.registry import Builder
+from i2i.rehearsal import Shown, Stage
 from i2i.trainer import Trainer, players_parameters
 
 
@@ -82,6 +83,31 @@ def test_least_size_is_the_least(engine: Engine) -> None:
             list(method.play(batch, 0))
     assert not errors(examine(method, crop_size=24, channels=(3, 3)))
     list(method.play(Batch(torch.zeros(1, 3, 24, 24), torch.zeros(1, 3, 24, 24)), 0))
+
+
+@pytest.mark.parametrize("adversarial", ["gradient_penalty", "r1", "ada"])
+def test_least_size_where_losses_look_at_values(engine: Engine, adversarial: str) -> None:
+    """R1 counts its calls and ADA its hits, so that neither can be played on the meta device."""
+    spec = {"name": "cyclegan", "generator": {"base_channels": 2, "n_blocks": 1}, "discriminator": {"base_channels": 2}}
+    method = engine.registry.resolve("method", {**spec, "adversarial": adversarial}, "method")(3, 3)
+    found = errors(examine(method, crop_size=20, channels=(3, 3)))
+    assert "images of 20 px are too small" in found[0].message and "at least 24 px" in found[0].message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "cut", "generator": {"base_channels": 2, "n_blocks": 5}},
+        {"name": "cyclegan", "generator": {"base_channels": 2}, "adversarial": "gradient_penalty", "cycle": "ssim"},
+        {"name": "colorization", "generator": {"base_channels": 2, "depth": 4}},
+    ],
+    ids=["cut", "penalty", "colorization"],
+)
+def test_a_rehearsal_costs_nothing(engine: Engine, spec: dict[str, object]) -> None:
+    """Also of what is kept out of autocast, which does not know the meta device."""
+    channels = (1, 3) if spec["name"] == "colorization" else (3, 3)
+    method = engine.registry.resolve("method", {**spec, "discriminator": {"base_channels": 2}}, "method")(*channels)
+    assert Stage(method, Shown(channels)).try_out(64, "meta").error is None
 
 
 def test_instance_norm_below_4_px(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -59,3 +60,11 @@ def mean_over_maps(logits: Logits, loss: Callable[[Tensor], Tensor]) -> Tensor:
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Half-precision tensors (from autocast) as float32, others as they are."""
     return tuple(t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """A block in which what happens on the tensor's device is not cast to half precision.
+
+    Autocast does not know the meta device, where nothing is computed and methods are rehearsed.
+    """
+    return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)

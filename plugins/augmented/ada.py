@@ -14,7 +14,7 @@ from kornia.geometry import axis_angle_to_rotation_matrix, warp_affine
 from torch import Tensor, nn
 
 from i2i.errors import I2IError, Problem
-from i2i.reference.losses import at_least_float32, mean_over_maps
+from i2i.reference.losses import at_least_float32, mean_over_maps, without_autocast
 from i2i.slots import Adversarial, Judge, Logits
 
 
@@ -97,7 +97,7 @@ class _Signs:
 
 def augment(images: Tensor, p: Tensor) -> Tensor:
     """Moves, turns, scales and recolours each image, each of these with probability p; values are not clipped."""
-    with torch.autocast(images.device.type, enabled=False):  # coordinates in bf16 would miss by pixels
+    with without_autocast(images):  # coordinates in bf16 would miss by pixels
         (wide,) = at_least_float32(images)
         return recolor(move(wide, p), p).to(images.dtype)
 

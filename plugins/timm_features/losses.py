@@ -11,7 +11,7 @@ from i2i_plugins.timm_features.backbone import MODEL, FrozenFeatures, Layers, We
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2i.reference.losses import at_least_float32
+from i2i.reference.losses import at_least_float32, without_autocast
 
 Weight = Annotated[float, Ge(0)]
 
@@ -106,7 +106,7 @@ def _sum_over_levels(
     target: Tensor,
 ) -> Tensor:
     # Half precision rounds features by as much as those of similar images differ.
-    with torch.autocast(prediction.device.type, enabled=False):
+    with without_autocast(prediction):
         levels = zip(*(features(*at_least_float32(images)) for images in (prediction, target)), strict=True)
         terms = [w * distance(*maps) for w, maps in zip(lambdas, levels, strict=True)]
         return torch.stack(terms).sum()
