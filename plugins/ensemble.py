@@ -16,7 +16,8 @@ class Ensemble(nn.Module):
     """Several discriminators at once; their maps count equally.
 
     As Kumari et al. 2022, "Ensembling Off-the-shelf Models for GAN Training", arXiv 2112.09130, add discriminators to
-    the one that is trained from scratch. An adversarial loss takes the mean over all maps.
+    the one that is trained from scratch. The paper sums the losses of its discriminators; an adversarial loss takes the
+    mean over all maps, so that a member with four maps counts four times as much as one with a single map.
 
     Args:
         in_channels: of the images.

@@ -20,7 +20,7 @@ class Multiscale(nn.Module):
 
     Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", arXiv
     1711.11585, section 3.2 and equation 3. Each level halves the one before it by an average over 3x3 pixels, as in the
-    authors' code.
+    authors' code. The paper sums the losses of all levels; adversarial losses take their mean.
 
     Args:
         in_channels: of the images.

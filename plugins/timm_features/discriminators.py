@@ -23,7 +23,7 @@ class Projected(nn.Module):
     Sauer et al. 2021, "Projected GANs Converge Faster", arXiv 2111.01007, section 3.2: EfficientNet-Lite features,
     cross-channel mixing (random 1x1 convolutions), cross-scale mixing (from the deepest level up: add, enlarge by two,
     random 1x1 convolution), and discriminators with as many halvings as bring all levels to one size. Only those learn;
-    each of their weights is normalized spectrally.
+    each of their weights is normalized spectrally. The authors train them with `diffaugment` around `hinge`.
 
     Args:
         in_channels: of the images: 3, or 1.
