@@ -29,7 +29,7 @@ class FeatureQueue(nn.Module):
     """First in, first out: shows what was shown to it `size` images ago.
 
     While the queue is not full, every image goes in and is returned. Then each image pushes out the oldest, which is
-    returned in its place (the queue of He et al. 2020, section 3.1, whose keys are features).
+    returned in its place (the queue of He et al. 2020, section 3.2, whose keys are features).
 
     Args:
         size: images kept.
