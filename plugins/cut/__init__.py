@@ -1,9 +1,7 @@
 """CUT and its relatives: one generator, held to its input by contrast between patches."""
 
 from i2i_plugins.cut.contrast import PatchProjector
-from i2i_plugins.cut.cut import CUT
-from i2i_plugins.cut.fastcut import FastCUT
-from i2i_plugins.cut.sincut import SinCUT
+from i2i_plugins.cut.methods import CUT, FastCUT, SinCUT
 
 from i2i import hookimpl
 from i2i.hookspecs import Factories

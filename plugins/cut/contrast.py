@@ -44,6 +44,8 @@ class PatchProjector(nn.Sequential):
 class Contrast(nn.Module):
     """PatchNCE between a translation and its source, layer by layer of the generator (Park et al. 2020, equation 3).
 
+    Where the equation sums over layers and patches, this takes means, as the authors' code does.
+
     Args:
         generator: whose layers are compared.
         projector: from a layer's channels to vectors, one for each tap, named as in the authors' code.
@@ -85,6 +87,15 @@ class Contrast(nn.Module):
 def vectors(maps: Tensor, places: Tensor) -> Tensor:
     """(N, C, H, W) to (N, P, C): what stands at P places, counted row by row."""
     return maps.flatten(2)[:, :, places].mT
+
+
+def across_images(nce: PairLoss) -> PairLoss:
+    """The contrast with the patches of all images of the batch as if they were one image's."""
+
+    def loss(prediction: Tensor, target: Tensor) -> Tensor:
+        return nce(prediction.flatten(0, 1)[None], target.flatten(0, 1)[None])
+
+    return loss
 
 
 def judged(adversarial: AdversarialLoss, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Update:
