@@ -27,7 +27,8 @@ class UNIT(Method):
     Liu, Breuel and Kautz 2017, "Unsupervised Image-to-Image Translation Networks", arXiv 1703.00848: equation 2 is the
     objective, section 4 has the weights. The encoders share their last layers and the decoders their first, so that a
     code means the same in both domains. The autoencoders are variational: in training z ~ N(mean, I), where the mean is
-    what the encoder gives; translators decode the mean itself. The discriminators move first, as in section 3.
+    what the encoder gives; translators decode the mean itself, as in the authors' code, where the paper draws z. The
+    discriminators move first, as in section 3.
 
     Args:
         channels_a, channels_b: of the images of each domain.
@@ -150,5 +151,6 @@ def _sample(mean: Tensor) -> Tensor:
 
 def _kl(mean: Tensor) -> Tensor:
     """The distance of N(mean, I) to N(0, I), for each number of the code; without the ½, as in the authors' code."""
+    # That code squares z in place of the mean: the same gradient on average, with noise.
     (mean,) = at_least_float32(mean)
     return mean.square().mean()

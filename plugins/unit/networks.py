@@ -64,7 +64,7 @@ class UNITDecoder(nn.Module):
     """From codes to images of four times their size: residual blocks, transposed convolutions.
 
     Liu et al. 2017, section 4 and the table of networks in the appendix: the encoder turned around, with tanh at the
-    end.
+    end. The widths are those of the authors' code.
 
     Args:
         in_channels: of the code.
