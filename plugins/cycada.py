@@ -107,9 +107,8 @@ class CyCADA(Method):
             seen_b = self.source_classifier(batch.b)
         task_source = self._task(seen_a, label_a)
         # The paper's classifier is trained beforehand. As in the authors' code, it learns along here and is not heard
-        # before it knows its own domain: by its loss on this batch, where they keep that of the step before. Where their
-        # code has true labels for a, these are equation 4's predictions; their factor 2 of the game from a to b is in no
-        # equation.
+        # before it knows its own domain: by its loss on this batch, where they keep the step before's. Where their code
+        # has true labels for a, these are equation 4's predictions. Their factor 2 of one game is in no equation.
         heard = task_source.detach() < self.trusted_below
         semantic = {
             "semantic_a": self.lambda_semantic * self._task(self.source_classifier(fake_b), seen_a.argmax(1)) * heard,
