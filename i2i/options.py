@@ -78,6 +78,10 @@ def validate(
                 reasons[path] = ["unknown option" + suggest(path.rpartition(".")[2], names)]
             elif e["type"] == "value_error":  # a validator's own words
                 reasons[path] = [str(e["ctx"]["error"])]
+            elif e["type"] == "too_short":
+                least = e["ctx"]["min_length"]
+                if len(value) < least:  # else it is so for want of items that are wrong, which is told of each
+                    reasons[path] = [f"takes a list of at least {least}, not {json.dumps(value)}"]
             else:
                 reasons.setdefault(path, []).append(f"{_lower(e['msg'])}, not {json.dumps(value, default=str)}")
         for path, texts in reasons.items():

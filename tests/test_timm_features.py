@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def images(*shape: int, dtype=torch.float64) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def package() -> dict[str, torch.Tensor]:
     """The package's file, as it is."""
-    found = pytest.importorskip(backbone.PACKAGE)
+    found = import_module(backbone.PACKAGE)
     return read_state(Path(found.__path__[0], "models", "efficientnet-lite0-57934424.pth"))
 
 
@@ -110,7 +111,8 @@ def test_without_the_package_it_says_what_to_install(engine, monkeypatch):
         ({"model": "vit_tiny_patch16_224", "weights": "random"}, "is made for images of 224 x 224 px alone"),
         ({**TINY, "layers": [9]}, r"cannot give layers \[9\] of 'test_resnet' with weights 'random': .*out of range"),
         ({**TINY, "layers": [1, 0]}, r"in ascending order, not \[1, 0\]"),
-        ({**TINY, "layers": []}, "layers"),
+        ({**TINY, "layers": []}, r"cycle.layers: takes a list of at least 1, not \[\]"),
+        ({**TINY, "layers": [-1]}, r"^cycle.layers.0: should be greater than or equal to 0, not -1$"),
         ({**TINY, "weights": "mine.pth"}, "mine.pth' are no .safetensors file, nor 'package', 'timm' or 'random'"),
         ({**TINY, "weights": "absent.safetensors"}, "absent.safetensors' cannot be read"),
         ({**TINY, "layers": [0, 1], "lambda_layer": [1.0]}, "lambda_layer has 1 weights for 2 layers"),
