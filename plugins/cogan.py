@@ -60,7 +60,8 @@ class CoGAN(Method):
     Args:
         channels_a, channels_b: of the images of each domain.
         n_noise: numbers that a pair is made from, z ~ N(0, I); 100 in the authors' code.
-        n_shared_generator: k, the first layers that both generators share; all but one, as in the authors' code.
+        n_shared_generator: k, the first layers that both generators share; all but one of the default's five, as in the
+            authors' code.
         n_shared_discriminator: l, the last layers that both discriminators share; likewise. Raises ValueError if a
             network would have no layer of its own.
         generator: from (N, n_noise, 1, 1) to images of the data's size; one for each domain.
