@@ -85,7 +85,7 @@ def test_each_game_has_a_discriminator_and_a_pool_of_its_own(engine):
     a, b = images().float(), images().float()
     moves = list(method.play(Batch(a, b), 0))
     published = moves[0].images
-    assert {*published} == {"a", "b", "fake_a", "fake_b", "rec_a", "rec_b", "same_a", "same_b"}  # as docs/methods.md says
+    assert {*published} == {"a", "b", "fake_a", "fake_b", "rec_a", "rec_b", "same_a", "same_b"}  # methods.md
     for game, name in zip(games, ("fake_a", "fake_b", "rec_a", "rec_b"), strict=True):
         assert torch.equal(game.pool.images, published[name])
 
