@@ -241,6 +241,18 @@ def test_mistakes_are_told(engine, name):
         engine.registry.resolve("method", small | {"generator": {"name": "unet", "depth": 2}}, "method")(3, 3)
 
 
+@pytest.mark.parametrize("name", ["cut", "fastcut"])
+def test_a_patch_alone_has_no_negatives(engine, name):
+    with pytest.raises(I2IError, match="n_patches: should be greater than or equal to 2"):
+        engine.registry.resolve("method", {"name": name, "n_patches": 1}, "method")
+
+
+def test_a_crop_alone_has_no_negatives():
+    with pytest.raises(I2IError, match=r"data.batch_size: one crop with one patch has no negatives"):
+        list(tiny(SinCUT).play(batch(1), 0))
+    list(tiny(SinCUT, n_patches=2).play(batch(1), 0))
+
+
 def test_projector():
     projector = PatchProjector(3, 8)
     assert isinstance(projector[1], nn.ReLU) and projector(torch.rand(2, 5, 3)).shape == (2, 5, 8)
@@ -251,5 +263,5 @@ def test_a_step_with_a_penalty_can_be_estimated():
     """`i2i check` counts operations also where the discriminator's slope is taken within the step."""
     method = tiny(SinCUT)
     trainer = Trainer(method, {p: adam(own.values()) for p, own in players_parameters(method).items()})
-    found = estimate(method, lambda: trainer.train_step([batch(1)]), n_steps=1)
+    found = estimate(method, lambda: trainer.train_step([batch()]), n_steps=1)
     assert found.gmacs_per_step > 0 and trainer.step == 4

@@ -9,12 +9,14 @@ import torch
 from annotated_types import Ge, Gt, MinLen
 from torch import Tensor, nn
 
+from i2i.errors import I2IError, Problem
 from i2i.method import Scored, Update
 from i2i.reference.init import Normal
 from i2i.slots import AdversarialLoss, Initialization, Network, PairLoss
 
 Taps = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
 Count = Annotated[int, Ge(1)]
+Several = Annotated[int, Ge(2)]
 Weight = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 
@@ -93,7 +95,11 @@ def across_images(nce: PairLoss) -> PairLoss:
     """The contrast with the patches of all images of the batch as if they were one image's."""
 
     def loss(prediction: Tensor, target: Tensor) -> Tensor:
-        return nce(prediction.flatten(0, 1)[None], target.flatten(0, 1)[None])
+        query, key = (t.flatten(0, 1)[None] for t in (prediction, target))
+        if query.shape[1] == 1:
+            message = "one crop with one patch has no negatives; take more crops, or a higher method.n_patches"
+            raise I2IError(Problem("data.batch_size", message))
+        return nce(query, key)
 
     return loss
 

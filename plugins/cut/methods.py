@@ -13,6 +13,7 @@ from i2i_plugins.cut.contrast import (
     Count,
     PatchProjector,
     Positive,
+    Several,
     Taps,
     Weight,
     across_images,
@@ -42,7 +43,7 @@ class CUT(Method):
         lambda_identity: weight of the contrast between b and its own translation (λ_Y); 0 leaves the term out. Where
             it is there, both contrasts count half, as in the authors' code.
         taps: the layers of the generator that are compared.
-        n_patches: places that are compared in each layer.
+        n_patches: places that are compared in each layer; one alone has no negatives.
         n_features: length of the vectors that are compared.
         generator: from a to b; it shows its layers (`i2i.slots.Encodes`).
         discriminator: of images of b.
@@ -60,7 +61,7 @@ class CUT(Method):
         lambda_nce: Positive = 1.0,
         lambda_identity: Weight = 1.0,
         taps: Taps = TAPS,
-        n_patches: Count = 256,
+        n_patches: Several = 256,
         n_features: Count = 256,
         generator: EncodingGenerator = AntialiasedResnet,
         discriminator: Discriminator = AntialiasedPatchGAN,
@@ -113,7 +114,7 @@ class FastCUT(Method):
         lambda_gan: weight of the game.
         lambda_nce: weight of the contrast between a and its translation (λ_X of equation 5).
         taps: the layers of the generator that are compared.
-        n_patches: places that are compared in each layer.
+        n_patches: places that are compared in each layer; one alone has no negatives.
         n_features: length of the vectors that are compared.
         generator: from a to b; it shows its layers (`i2i.slots.Encodes`).
         discriminator: of images of b.
@@ -130,7 +131,7 @@ class FastCUT(Method):
         lambda_gan: Weight = 1.0,
         lambda_nce: Positive = 10.0,
         taps: Taps = TAPS,
-        n_patches: Count = 256,
+        n_patches: Several = 256,
         n_features: Count = 256,
         generator: EncodingGenerator = AntialiasedResnet,
         discriminator: Discriminator = AntialiasedPatchGAN,
