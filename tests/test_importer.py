@@ -230,6 +230,12 @@ def test_a_file_becomes_a_translator(tmp_path, engine, to, n_in, n_out):
         import_translator(tmp_path / "latest_net_G.pth", out, engine)
 
 
+def test_a_generator_of_what_is_no_image_is_refused(tmp_path, engine):
+    path = save(tmp_path / "latest_net_G.pth", ResnetGenerator(1, 2, base_channels=4, n_blocks=1).state_dict())
+    with pytest.raises(I2IError, match="latest_net_G.pth: makes 2 channels of 1; images have 1 or 3"):
+        import_translator(path, tmp_path / "x2y.safetensors", engine)
+
+
 def test_options_of_old_versions(tmp_path):
     path = tmp_path / "opt.txt"
     lines = ["loadSize: 143", "fineSize: 128", "niter: 5", "identity: 0.25", "no_lsgan: True", "lr_policy: lambda"]

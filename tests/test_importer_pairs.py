@@ -416,6 +416,17 @@ def test_a_folder_trains_on(request, model, engine, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("model", "source", "names"),
+    [("pix2pix_folder", "pairs", ["edges", "shoes"]), ("cut_folder", "folders", ["horse", "zebra"])],
+)
+def test_two_folders_of_ones_own(request, model, source, names, engine, tmp_path):
+    folder = request.getfixturevalue(model)
+    run, _ = import_run(folder, tmp_path / "run", engine, folders=(tmp_path / "x", tmp_path / "y"))
+    data = run.recipe["data"]
+    assert (data["source"]["name"], data["source"]["a"], data["names"]) == (source, str(tmp_path / "x"), names)
+
+
 def test_a_folder_with_generators_alone(cut_folder, engine, tmp_path):
     (cut_folder / "latest_net_F.pth").unlink()
     with pytest.raises(I2IError, match="holds no latest_net_F.pth"):

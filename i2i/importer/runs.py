@@ -15,7 +15,7 @@ from i2i.errors import I2IError, Problem, suggest
 from i2i.importer.flags import read_options
 from i2i.importer.networks import read_discriminator, read_generator, read_projectors
 from i2i.importer.recipe import domains, recipe_of
-from i2i.importer.weights import Network
+from i2i.importer.weights import Network, error_at
 from i2i.recipe import needs_pairs, resolve
 from i2i.run import Run
 from i2i.trainer import Trainer, players_parameters
@@ -51,6 +51,8 @@ def import_translator(
     network = read_generator(path)
     network = evaluated(network) if evaluate else network
     channels, names = list(network.channels), domains(out.stem)
+    if not {1, 3}.issuperset(channels):
+        raise error_at(path, f"makes {channels[1]} channels of {channels[0]}; images have 1 or 3")
     if to == "a":
         channels, names = channels[::-1], names[::-1] if names != ("a", "b") else names
     document = {
