@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from i2i.component import KINDS, Component, Kind, SlotOption
+from i2i.component import KINDS, Component, Factory, Kind, SlotOption
 from i2i.errors import I2IError, Problem, suggest
 from i2i.registry import Registry
 
@@ -99,7 +99,8 @@ def page(component: Component, registry: Registry) -> Page:
         defaults = option.default if option.repeated else (option.default,)
         names = tuple(registry.name_of(c) for d in defaults if (c := registry.of_factory(kind, d)) is not None)
         needs = option.slot.needs.__name__ if option.slot.needs else None
-        choices = tuple(registry.names(kind))
+        fitting = (c for c in registry.components(kind) if _may_stand(c.factory, option.slot.needs))
+        choices = tuple(map(registry.name_of, fitting))
         slots.append(SlotPage(name, kind, option.repeated, names, choices, needs, about.get(name, "")))
     file, line = component.source_file
     name = registry.name_of(component)
@@ -107,6 +108,14 @@ def page(component: Component, registry: Registry) -> Page:
     return Page(
         component.kind.name, name, component.plugin, file, line, paragraphs, options, tuple(slots), example
     )  # fmt: skip
+
+
+def _may_stand(factory: Factory, needs: type | None) -> bool:
+    """Whether what a factory gives may satisfy a slot's Protocol, as far as its class tells without building it."""
+    try:
+        return needs is None or not isinstance(factory, type) or issubclass(factory, needs)
+    except TypeError:  # the Protocol asks for attributes, which are there once it is built
+        return True
 
 
 def in_words(annotation: Any, bounds: Iterable[Any] = ()) -> str:

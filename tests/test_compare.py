@@ -134,6 +134,13 @@ def test_page_of_a_component(odd: Path) -> None:
     assert found.example == '[discriminator]\nname = "odd"\nwidth = 2\ndepth = "low"\nnorm = "instance"'
 
 
+def test_a_slot_that_needs_something_offers_what_has_it(engine: Engine) -> None:
+    slots = {slot.name: slot for slot in page(engine.registry.get("method", "cut"), engine.registry).slots}
+    assert {"resnet", "resnet_antialiased"} <= {*slots["generator"].choices}
+    assert "unet" not in slots["generator"].choices and "vit" not in slots["generator"].choices
+    assert {*slots["discriminator"].choices} == {*engine.registry.names("discriminator")}
+
+
 def test_every_example_is_a_recipe(engine: Engine) -> None:
     """Put into a recipe with a source, every example resolves to the component that it shows."""
     import tomllib
