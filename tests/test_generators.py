@@ -376,6 +376,42 @@ ATTENDING = [
 ]
 
 
+def conv_of(network: nn.Module, x: Tensor, layer: str, stride: int = 1, padding: int = 1) -> Tensor:
+    weight, bias = (network.get_parameter(f"{layer}.{name}") for name in ("weight", "bias"))
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_vit_by_its_weights():
+    """Patches, the transformer, a norm of each patch's channels, and doublings with convolutions."""
+    network = VisionTransformer(3, 2, patch_size=4, width=16, n_blocks=1, n_heads=2).double()
+    images = torch.rand(2, 3, 8, 12, dtype=torch.float64) * 2 - 1
+    x = network.model[1](conv_of(network, images, "model.0", stride=4, padding=0))
+    x = x - x.mean(1, keepdim=True)
+    x = x / (x.square().mean(1, keepdim=True) + 1e-6).sqrt()
+    x = x * network.model[2].weight[:, None, None] + network.model[2].bias[:, None, None]
+    for layer in ("model.4", "model.8"):
+        x = F.instance_norm(conv_of(network, doubled(x), layer)).relu()
+    torch.testing.assert_close(network(images), conv_of(network, x, "model.11").tanh())
+
+
+def test_attention_unet_by_its_weights():
+    network = AttentionUNet(3, 2, base_channels=4, depth=1, n_attention_scales=1, n_blocks=1).double()
+    images = torch.rand(2, 3, 8, 12, dtype=torch.float64) * 2 - 1
+
+    def norm_relu(x: Tensor, layer: str, stride: int = 1) -> Tensor:
+        return F.instance_norm(conv_of(network, x, layer, stride)).relu()
+
+    fine = norm_relu(norm_relu(images, "model.0"), "model.3.look.0")
+    coarse = norm_relu(norm_relu(fine, "model.3.coarser.0", stride=2), "model.3.coarser.3.0")
+    attended = network.get_submodule("model.3.coarser.3.3")(coarse)
+    x = torch.cat([fine, norm_relu(doubled(attended), "model.3.coarser.5")], 1)
+    torch.testing.assert_close(network(images), conv_of(network, norm_relu(x, "model.3.join.0"), "model.4").tanh())
+
+
 @pytest.mark.parametrize(("generator", "options"), ATTENDING)
 def test_attention_sees_from_corner_to_corner(generator, options):
     """And without attention it does not; nor are there norms of the image here, which couple it too."""
