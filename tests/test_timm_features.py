@@ -254,6 +254,20 @@ def test_losses_are_computed_in_float32_under_autocast(loss):
     torch.testing.assert_close(torch.autograd.grad(found[1], y)[0], expected.float(), rtol=1e-3, atol=1e-6)
 
 
+def test_features_are_computed_in_float32_under_autocast():
+    """In bf16 the gradient would have a cosine of 0.8 with the exact one."""
+    judge = VisionAided(3, layers=(4,), base_channels=4)
+    x = images(2, 3, 64, 64, dtype=torch.float32).requires_grad_()
+    features = judge.features(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, judge.features(x), features))
+        (logits,) = judge(x)
+    assert logits.dtype == torch.bfloat16  # what learns is computed as in any discriminator
+    (found,) = torch.autograd.grad(logits.float().sum(), x)
+    (exact,) = torch.autograd.grad(judge.eval()(x)[0].sum(), x)
+    assert F.cosine_similarity(found.flatten(), exact.flatten(), dim=0) > 0.99
+
+
 def test_projected_mixes_channels_then_scales():
     """Sauer et al. 2021, section 3.2, from the state dict, with the authors' widths of 1, 1 and 2 times the base."""
     judge = Projected(3, **TINY, layers=(0, 1, 2), base_channels=4).double().eval()

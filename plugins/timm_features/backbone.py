@@ -16,6 +16,7 @@ from torch.func import functional_call
 from i2i.errors import I2IError, suggest
 from i2i.importer.weights import read_state
 from i2i.options import LocalPath
+from i2i.reference.losses import at_least_float32, without_autocast
 
 MODEL = "tf_efficientnet_lite0"
 """The default backbone, and the only one whose weights come by pip."""
@@ -114,7 +115,11 @@ def _load(net: nn.Module, weights: Weights) -> None:
 
 
 class FrozenFeatures(nn.Module):
-    """A `Backbone` for colour or grey images that never learns. Its weights go into checkpoints all the same."""
+    """A `Backbone` for colour or grey images that never learns. Its weights go into checkpoints all the same.
+
+    Computed in float32 or wider, also under autocast: rounded to half precision at each layer, the features of similar
+    images differ by little else, and the gradient that reaches an image points elsewhere.
+    """
 
     def __init__(self, in_channels: int, model: str, layers: Layers, weights: Weights) -> None:
         super().__init__()
@@ -130,11 +135,12 @@ class FrozenFeatures(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         if images.shape[1] not in (1, 3):
             raise I2IError(SEEN.format(images.shape[1]))
-        images = images.expand(-1, 3, -1, -1)
+        (images,) = at_least_float32(images.expand(-1, 3, -1, -1))
         maps: list[Tensor]
-        if images.dtype == torch.float64:  # what is computed in float64 is so throughout
-            weights = {name: t.double() for name, t in self.backbone.state_dict().items() if t.is_floating_point()}
-            maps = functional_call(self.backbone, weights, (images,))
-        else:
-            maps = self.backbone(images)
+        with without_autocast(images):
+            if images.dtype == torch.float64:  # what is computed in float64 is so throughout
+                weights = {name: t.double() for name, t in self.backbone.state_dict().items() if t.is_floating_point()}
+                maps = functional_call(self.backbone, weights, (images,))
+            else:
+                maps = self.backbone(images)
         return maps

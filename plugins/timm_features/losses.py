@@ -11,7 +11,7 @@ from i2i_plugins.timm_features.backbone import MODEL, FrozenFeatures, Layers, We
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2i.reference.losses import at_least_float32, without_autocast
+from i2i.reference.losses import without_autocast
 
 Weight = Annotated[float, Ge(0)]
 
@@ -84,7 +84,8 @@ class Style(nn.Module):
 def gram(features: Tensor) -> Tensor:
     """(N, C, H, W) to (N, C, C): the mean products of channels over the image, divided by C."""
     rows = features.flatten(2)
-    return rows @ rows.mT / (rows.shape[1] * rows.shape[2])
+    with without_autocast(features):  # it would multiply in half precision
+        return rows @ rows.mT / (rows.shape[1] * rows.shape[2])
 
 
 def _gram_distance(prediction: Tensor, target: Tensor) -> Tensor:
@@ -105,8 +106,5 @@ def _sum_over_levels(
     prediction: Tensor,
     target: Tensor,
 ) -> Tensor:
-    # Half precision rounds features by as much as those of similar images differ.
-    with without_autocast(prediction):
-        levels = zip(*(features(*at_least_float32(images)) for images in (prediction, target)), strict=True)
-        terms = [w * distance(*maps) for w, maps in zip(lambdas, levels, strict=True)]
-        return torch.stack(terms).sum()
+    levels = zip(features(prediction), features(target), strict=True)
+    return torch.stack([w * distance(*maps) for w, maps in zip(lambdas, levels, strict=True)]).sum()
