@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from i2i.engine import Engine
 from i2i.measure import FlopCount, feature_maps, gmacs, n_parameters, pass_memory, peak_memory, timing
@@ -150,3 +151,22 @@ def test_attention_is_counted(device):
     with FlopCount() as counter:
         out.sum().backward()
     assert counter.total in (4 * product, 5 * product)  # fused, the weights are computed a second time
+
+
+def test_a_step_is_counted_as_torch_counts_it():
+    network, images = PatchGAN(3, base_channels=4, n_layers=2), torch.rand(2, 3, 32, 32)
+    ours, theirs = FlopCount(), FlopCounterMode(display=False)
+    for counter in (ours, theirs):
+        with counter:
+            network(images).sum().backward()
+    assert ours.total == theirs.get_total_flops() > 0
+
+
+def test_a_gradient_within_a_pass_is_counted():
+    """Of a convolution: y, dy/dx; then backward through both of them, to the weight and to what each was made of."""
+    convolution, images = nn.Conv2d(3, 4, 3, padding=1), torch.rand(2, 3, 8, 8, requires_grad=True)
+    with FlopCount() as counter:
+        y = convolution(images).square()
+        (slope,) = torch.autograd.grad(y.sum(), images, create_graph=True)
+        slope.square().sum().backward()
+    assert counter.total == 6 * (2 * 2 * 8 * 8 * 4 * 3 * 9)
