@@ -7,15 +7,15 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.adversarial_losses import Vanilla
-from i2i_plugins.gan.dcgan import DCGANDiscriminator, DCGANGenerator
-from i2i_plugins.gan.noise import check_sizes, fixed_noise, noise_for
 from torch import Tensor, nn
 
 from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.method import Batch, Method, Scored, Update
 from i2i.slots import Adversarial, Slot
+from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.gan.dcgan import DCGANDiscriminator, DCGANGenerator
+from i2i_plugins.gan.noise import check_sizes, fixed_noise, noise_for
 
 
 @runtime_checkable

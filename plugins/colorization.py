@@ -8,9 +8,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.adversarial_losses import Vanilla
-from i2i_plugins.pix2pix import Pix2Pix
-from i2i_plugins.unet import UNet
 from torch import Tensor, nn
 
 from i2i import hookimpl
@@ -19,6 +16,9 @@ from i2i.method import Batch, Method, Update
 from i2i.reference.losses import L1, at_least_float32, without_autocast
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Adversarial, Discriminator, Generator, Pairwise
+from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.pix2pix import Pix2Pix
+from i2i_plugins.unet import UNet
 
 
 class Colorization(Method):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
-from i2i_plugins.classifiers import LeNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +20,7 @@ from i2i.reference.losses import L1, LSGAN, at_least_float32
 from i2i.reference.patchgan import PatchGAN
 from i2i.reference.resnet import ResnetGenerator
 from i2i.slots import Adversarial, Buffer, Discriminator, Generator, Network, Pairwise
+from i2i_plugins.classifiers import LeNet
 
 
 class CyCADA(Method):

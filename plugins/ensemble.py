@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from i2i_plugins.multiscale import all_maps
-from i2i_plugins.pixelgan import PixelGAN
 from torch import Tensor, nn
 
 from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Discriminator
+from i2i_plugins.multiscale import all_maps
+from i2i_plugins.pixelgan import PixelGAN
 
 
 class Ensemble(nn.Module):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.penalties import layers
 from torch import Tensor, nn
 
 from i2i import hookimpl
@@ -15,6 +14,7 @@ from i2i.errors import I2IError, Problem
 from i2i.hookspecs import Factories
 from i2i.reference.losses import L1, LSGAN
 from i2i.slots import Adversarial, Judge, Logits
+from i2i_plugins.penalties import layers
 
 ACTIVATIONS = (
     *(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.adversarial_losses import Logistic, Wasserstein
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -16,6 +15,7 @@ from i2i.errors import I2IError, Problem
 from i2i.hookspecs import Factories
 from i2i.reference.losses import at_least_float32, mean_over_maps, without_autocast
 from i2i.slots import Adversarial, Judge
+from i2i_plugins.adversarial_losses import Logistic, Wasserstein
 
 
 class GradientPenalty(nn.Module):

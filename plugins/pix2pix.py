@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from annotated_types import Ge
-from i2i_plugins.adversarial_losses import Vanilla
-from i2i_plugins.unet import UNet
 from torch import nn
 
 from i2i import hookimpl
@@ -16,6 +14,8 @@ from i2i.method import Batch, Conditioned, Method, Scored, Update
 from i2i.reference.losses import L1
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Adversarial, Discriminator, Generator, Pairwise
+from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.unet import UNet
 
 
 class Pix2Pix(Method):

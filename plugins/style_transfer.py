@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from annotated_types import Ge
-from i2i_plugins.pair_losses import TotalVariation
-from i2i_plugins.timm_features.losses import Perceptual, Style
 from torch import nn
 
 from i2i import hookimpl
@@ -15,6 +13,8 @@ from i2i.hookspecs import Factories
 from i2i.method import Batch, Method, Update
 from i2i.reference.resnet import ResnetGenerator
 from i2i.slots import Generator, Pairwise
+from i2i_plugins.pair_losses import TotalVariation
+from i2i_plugins.timm_features.losses import Perceptual, Style
 
 Weight = Annotated[float, Ge(0)]
 

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from i2i_plugins.augmented import ada, diffaugment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2i.errors import I2IError
 from i2i.method import Scored
 from i2i.reference.patchgan import PatchGAN
+from i2i_plugins.augmented import ada, diffaugment
 
 REAL, FAKE = [2.0, 0.5, -1.0, 0.0], [-2.0, 0.25, 1.5, -0.5]
 """Scores of four images, or patches, each."""

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from i2i_plugins.colorization import Colorization, to_lab, to_rgb
-from i2i_plugins.unet import UNet
 from torch import nn
 
 from i2i.errors import I2IError
 from i2i.method import Batch
 from i2i.reference.patchgan import PatchGAN
 from i2i.trainer import Trainer, players_parameters
+from i2i_plugins.colorization import Colorization, to_lab, to_rgb
+from i2i_plugins.unet import UNet
 
 LAB = {
     (255, 0, 0): (53.24, 80.09, 67.20),

@@ -2,11 +2,6 @@
 
 import pytest
 import torch
-from i2i_plugins.adversarial_losses import Vanilla
-from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet
-from i2i_plugins.cut import CUT, FastCUT, PatchProjector, SinCUT
-from i2i_plugins.patch_nce import PatchNCE
-from i2i_plugins.penalties import R1
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,6 +9,11 @@ from i2i.errors import I2IError
 from i2i.estimate import estimate
 from i2i.method import Batch
 from i2i.trainer import Trainer, players_parameters
+from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet
+from i2i_plugins.cut import CUT, FastCUT, PatchProjector, SinCUT
+from i2i_plugins.patch_nce import PatchNCE
+from i2i_plugins.penalties import R1
 
 TAPS = [0, 4, 8, 12, 16]
 

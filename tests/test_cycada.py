@@ -3,8 +3,6 @@
 import pytest
 import tiny
 import torch
-from i2i_plugins.classifiers import LeNet
-from i2i_plugins.cycada import CyCADA
 from torch import nn
 
 from i2i.errors import I2IError
@@ -12,6 +10,8 @@ from i2i.method import Batch
 from i2i.run import Run
 from i2i.trainer import Trainer, players_parameters
 from i2i.training import Training
+from i2i_plugins.classifiers import LeNet
+from i2i_plugins.cycada import CyCADA
 
 
 class Tint(nn.Sequential):

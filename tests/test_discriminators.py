@@ -5,12 +5,6 @@ import copy
 import pytest
 import tiny
 import torch
-from i2i_plugins.ensemble import Ensemble
-from i2i_plugins.multiscale import Multiscale
-from i2i_plugins.pixelgan import PixelGAN
-from i2i_plugins.spectral import Spectral
-from i2i_plugins.timm_features import Projected
-from i2i_plugins.unet_discriminator import UnetDiscriminator
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
@@ -21,6 +15,12 @@ from i2i.receptive_field import receptive_field
 from i2i.reference.patchgan import PatchGAN
 from i2i.run import Run
 from i2i.testing import check_component
+from i2i_plugins.ensemble import Ensemble
+from i2i_plugins.multiscale import Multiscale
+from i2i_plugins.pixelgan import PixelGAN
+from i2i_plugins.spectral import Spectral
+from i2i_plugins.timm_features import Projected
+from i2i_plugins.unet_discriminator import UnetDiscriminator
 
 TINY = {"model": "test_resnet", "weights": "random"}
 SMALL = {"name": "patchgan", "base_channels": 4, "n_layers": 1}

@@ -4,6 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
+from i2i.errors import I2IError
+from i2i.reference.normalization import InstanceNorm
+from i2i.reference.resnet import ResnetGenerator
+from i2i.translate import Translator
 from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet, BlurDown, BlurUp
 from i2i_plugins.attention.transformer import Transformer
 from i2i_plugins.attention.unet import AttentionUNet
@@ -11,12 +17,6 @@ from i2i_plugins.attention.vit import VisionTransformer
 from i2i_plugins.mobile_resnet import MobileBlock, MobileResnet
 from i2i_plugins.normalizations import BatchNorm
 from i2i_plugins.unet import CurrentBatchNorm, UNet
-from torch import Tensor, nn
-
-from i2i.errors import I2IError
-from i2i.reference.normalization import InstanceNorm
-from i2i.reference.resnet import ResnetGenerator
-from i2i.translate import Translator
 
 F = nn.functional
 

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from i2i_plugins.normalizations import AffineInstanceNorm
 
 from i2i.reference.normalization import InstanceNorm, instance_norm
+from i2i_plugins.normalizations import AffineInstanceNorm
 
 ORDERS = (torch.contiguous_format, torch.channels_last)
 

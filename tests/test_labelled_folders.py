@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from i2i_plugins.fluent_emoji import FluentEmoji
-from i2i_plugins.labelled_folders import LabelledFolders
 from PIL import Image
 
 from i2i.data import DataOptions, open_data
 from i2i.errors import I2IError
+from i2i_plugins.fluent_emoji import FluentEmoji
+from i2i_plugins.labelled_folders import LabelledFolders
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 

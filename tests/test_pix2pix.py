@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from i2i_plugins.adversarial_losses import Vanilla
-from i2i_plugins.normalizations import BatchNorm
-from i2i_plugins.pix2pix import Pix2Pix
 from torch import nn
 
 from i2i.errors import I2IError
@@ -12,6 +9,9 @@ from i2i.method import Batch, Conditioned
 from i2i.reference.patchgan import PatchGAN
 from i2i.reference.resnet import ResnetGenerator
 from i2i.trainer import Trainer, players_parameters
+from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.normalizations import BatchNorm
+from i2i_plugins.pix2pix import Pix2Pix
 
 
 def generator(n_in, n_out):

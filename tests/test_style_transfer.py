@@ -3,14 +3,14 @@
 import pytest
 import tiny
 import torch
-from i2i_plugins.style_transfer import StyleTransfer
-from i2i_plugins.timm_features import Perceptual, Style
 
 from i2i.engine import Engine
 from i2i.method import Batch
 from i2i.recipe import resolve
 from i2i.reference.resnet import ResnetGenerator
 from i2i.run import Run
+from i2i_plugins.style_transfer import StyleTransfer
+from i2i_plugins.timm_features import Perceptual, Style
 
 TINY = {"model": "test_resnet", "weights": "random"}
 

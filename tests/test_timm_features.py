@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from i2i_plugins.timm_features import Perceptual, Projected, Style, TimmUnet, VisionAided, backbone
-from i2i_plugins.timm_features.backbone import Backbone, FrozenFeatures
-from i2i_plugins.timm_features.losses import gram
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -21,6 +18,9 @@ from i2i.preflight import examine
 from i2i.receptive_field import receptive_field
 from i2i.reference.cyclegan import CycleGAN
 from i2i.reference.resnet import ResnetGenerator
+from i2i_plugins.timm_features import Perceptual, Projected, Style, TimmUnet, VisionAided, backbone
+from i2i_plugins.timm_features.backbone import Backbone, FrozenFeatures
+from i2i_plugins.timm_features.losses import gram
 
 TINY = {"model": "test_resnet", "weights": "random"}
 """A network that timm made for tests: maps of 32, 48 and 48 channels at levels 0 to 2, reductions 2, 4 and 4."""

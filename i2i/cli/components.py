@@ -154,16 +154,26 @@ def compare(
         console.print(Text(note, style="dim"))
 
 
+COLUMN = 18
+"""Characters that a component's column wants; the labels take as much and a little more."""
+
+
 def _print_comparison(measured: list[Measured]) -> None:
+    """As many components side by side as can be read; the others follow in further tables."""
     from i2i.compare import rows
 
-    table = _table("", *(m.name for m in measured))
-    for row in rows(measured):
-        cells = [
-            Text(f"{cell} *", style="bold") if place in row.best else Text(cell) for place, cell in enumerate(row.cells)
-        ]
-        table.add_row(row.label, *cells)
-    console.print(table)
+    lines = rows(measured)
+    abreast = max(2, console.width // COLUMN - 1)
+    for start in range(0, len(measured), abreast):
+        if start:
+            console.print()
+        places = range(start, min(start + abreast, len(measured)))
+        table = _table("", *(measured[place].name for place in places))
+        for row in lines:
+            cells = [Text(f"{row.cells[n]} *", style="bold") if n in row.best else Text(row.cells[n]) for n in places]
+            if any(cells):
+                table.add_row(row.label, *cells)
+        console.print(table)
 
 
 def _table(*headers: str) -> Table:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.attention.transformer import Transformer
 from torch import Tensor, nn
 
 from i2i.reference.init import Normal
 from i2i.reference.normalization import InstanceNorm
 from i2i.reference.resnet import conv_norm
 from i2i.slots import Initialization, Normalization
+from i2i_plugins.attention.transformer import Transformer
 
 
 class Scale(nn.Module):

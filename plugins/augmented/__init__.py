@@ -5,11 +5,10 @@ images the discriminator then learns them by heart less easily. Penalties of the
 images.
 """
 
-from i2i_plugins.augmented.ada import ADA
-from i2i_plugins.augmented.diffaugment import DiffAugment
-
 from i2i import hookimpl
 from i2i.hookspecs import Factories
+from i2i_plugins.augmented.ada import ADA
+from i2i_plugins.augmented.diffaugment import DiffAugment
 
 
 @hookimpl

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
-from i2i_plugins.adversarial_losses import Logistic
-from i2i_plugins.penalties import layers
 from kornia.geometry import axis_angle_to_rotation_matrix, warp_affine
 from torch import Tensor, nn
 
 from i2i.errors import I2IError, Problem
 from i2i.reference.losses import at_least_float32, mean_over_maps, without_autocast
 from i2i.slots import Adversarial, Judge, Logits
+from i2i_plugins.adversarial_losses import Logistic
+from i2i_plugins.penalties import layers
 
 
 class ADA(nn.Module):

@@ -1,10 +1,9 @@
 """CUT and its relatives: one generator, held to its input by contrast between patches."""
 
-from i2i_plugins.cut.contrast import PatchProjector
-from i2i_plugins.cut.methods import CUT, FastCUT, SinCUT
-
 from i2i import hookimpl
 from i2i.hookspecs import Factories
+from i2i_plugins.cut.contrast import PatchProjector
+from i2i_plugins.cut.methods import CUT, FastCUT, SinCUT
 
 
 @hookimpl

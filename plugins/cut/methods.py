@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
+
+from i2i.method import Batch, Method, Update
+from i2i.reference.losses import L1, LSGAN
+from i2i.slots import Adversarial, Discriminator, EncodingGenerator, Network, Pairwise
 from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet
 from i2i_plugins.cut.contrast import (
     TAPS,
@@ -22,11 +27,6 @@ from i2i_plugins.cut.contrast import (
 )
 from i2i_plugins.patch_nce import PatchNCE
 from i2i_plugins.penalties import R1
-from torch import nn
-
-from i2i.method import Batch, Method, Update
-from i2i.reference.losses import L1, LSGAN
-from i2i.slots import Adversarial, Discriminator, EncodingGenerator, Network, Pairwise
 
 
 class CUT(Method):

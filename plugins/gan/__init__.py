@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from i2i_plugins.gan.dcgan import DCGANDiscriminator, DCGANGenerator
-from i2i_plugins.gan.method import GAN
-
 from i2i import hookimpl
 from i2i.hookspecs import Factories
+from i2i_plugins.gan.dcgan import DCGANDiscriminator, DCGANGenerator
+from i2i_plugins.gan.method import GAN
 
 
 @hookimpl

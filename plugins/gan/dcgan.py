@@ -6,12 +6,12 @@ from itertools import pairwise
 from typing import Annotated
 
 from annotated_types import Ge
-from i2i_plugins.normalizations import BatchNorm
 from torch import Tensor, nn
 
 from i2i.reference.init import Normal
 from i2i.reference.resnet import needs_bias
 from i2i.slots import Initialization, Normalization
+from i2i_plugins.normalizations import BatchNorm
 
 SMALLEST = 4
 """Side of the smallest maps, in px: noise becomes such maps, and the score is made of them."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from i2i import hookimpl
+from i2i.hookspecs import Factories
 from i2i_plugins.timm_features.discriminators import Projected, VisionAided
 from i2i_plugins.timm_features.losses import Perceptual, Style
 from i2i_plugins.timm_features.unet import TimmUnet
-
-from i2i import hookimpl
-from i2i.hookspecs import Factories
 
 
 @hookimpl

@@ -6,15 +6,15 @@ from itertools import pairwise
 from typing import Annotated
 
 from annotated_types import Ge
-from i2i_plugins.normalizations import BatchNorm
-from i2i_plugins.spectral import normalize_spectrally
-from i2i_plugins.timm_features.backbone import MODEL, FrozenFeatures, Layers, Weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2i.reference.init import Normal
 from i2i.reference.resnet import needs_bias
 from i2i.slots import Initialization, Normalization
+from i2i_plugins.normalizations import BatchNorm
+from i2i_plugins.spectral import normalize_spectrally
+from i2i_plugins.timm_features.backbone import MODEL, FrozenFeatures, Layers, Weights
 
 
 class Projected(nn.Module):

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.timm_features.backbone import MODEL, FrozenFeatures, Layers, Weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2i.reference.losses import without_autocast
+from i2i_plugins.timm_features.backbone import MODEL, FrozenFeatures, Layers, Weights
 
 Weight = Annotated[float, Ge(0)]
 

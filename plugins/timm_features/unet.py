@@ -6,7 +6,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.timm_features.backbone import MODEL, Backbone, Layers, Weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from i2i.reference.init import Normal
 from i2i.reference.normalization import InstanceNorm
 from i2i.reference.resnet import needs_bias
 from i2i.slots import Initialization, Normalization
+from i2i_plugins.timm_features.backbone import MODEL, Backbone, Layers, Weights
 
 
 class TimmUnet(nn.Module):

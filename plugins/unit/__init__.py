@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from i2i_plugins.unit.method import UNIT
-from i2i_plugins.unit.networks import UNITDecoder, UNITEncoder
-
 from i2i import hookimpl
 from i2i.hookspecs import Factories
+from i2i_plugins.unit.method import UNIT
+from i2i_plugins.unit.networks import UNITDecoder, UNITEncoder
 
 
 @hookimpl

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from i2i_plugins.adversarial_losses import Vanilla
-from i2i_plugins.cogan import LayeredNetwork, share_first, share_last
-from i2i_plugins.unit.networks import UNITDecoder, UNITEncoder
 from torch import Tensor, nn
 
 from i2i.method import Batch, Method, Scored, Update
 from i2i.reference.losses import L1, at_least_float32
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Adversarial, Discriminator, Pairwise
+from i2i_plugins.adversarial_losses import Vanilla
+from i2i_plugins.cogan import LayeredNetwork, share_first, share_last
+from i2i_plugins.unit.networks import UNITDecoder, UNITEncoder
 
 Weight = Annotated[float, Ge(0)]
 N = Annotated[int, Ge(0)]
