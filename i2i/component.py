@@ -59,6 +59,10 @@ class SlotOption:
     default: Any
     repeated: bool = False
 
+    @property
+    def defaults(self) -> tuple[Any, ...]:
+        return tuple(self.default) if self.repeated else (self.default,)
+
 
 @dataclass(frozen=True)
 class Component:

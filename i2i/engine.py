@@ -49,9 +49,12 @@ class Engine:
         self._manager.add_hookspecs(hookspecs)
         disabled = {name.strip() for name in os.environ.get("I2I_DISABLE_PLUGINS", "").split(",")}
         self._add(importlib.import_module("i2i.reference"), Plugin("reference", "i2i", __version__))
+        blocked = []
         if entry_points and "*" not in disabled:
             for point in _installed():
-                if point.name not in disabled:
+                if point.name in disabled:
+                    blocked.append(point.module)
+                else:
                     with _named(f"plugin {point.name!r} ({point.value})"):
                         module = point.load()
                     dist = point.dist
@@ -61,6 +64,7 @@ class Engine:
             name = module.__name__.rpartition(".")[2]
             self._add(module, Plugin(name, origin_of(given), "", True))
         self._check_hooks()
+        self.registry.withdraw(blocked)
         self.registry.check()
 
     def _add(self, module: ModuleType, plugin: Plugin) -> None:

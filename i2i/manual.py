@@ -96,8 +96,7 @@ def page(component: Component, registry: Registry) -> Page:
     slots = []
     for name, option in component.slots.items():
         kind = option.slot.kind
-        defaults = option.default if option.repeated else (option.default,)
-        names = tuple(registry.name_of(c) for d in defaults if (c := registry.of_factory(kind, d)) is not None)
+        names = tuple(registry.name_of(c) for d in option.defaults if (c := registry.of_factory(kind, d)) is not None)
         needs = option.slot.needs.__name__ if option.slot.needs else None
         fitting = (c for c in registry.components(kind) if _may_stand(c.factory, option.slot.needs))
         choices = tuple(map(registry.name_of, fitting))

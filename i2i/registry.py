@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,18 @@ class Registry:
         """The component that a factory is registered as, if it is."""
         return next((c for c in self.components(kind) if c.factory is factory), None)
 
+    def withdraw(self, modules: Sequence[str]) -> None:
+        """Takes out components with a default of these modules (of disabled plugins), and what stands on those."""
+        gone = list(modules)
+
+        def lacks_a_default(component: Component) -> bool:
+            defaults = ((o.slot.kind, d) for o in component.slots.values() for d in o.defaults)
+            return any(self.of_factory(k, d) is None and d.__module__.startswith(tuple(gone)) for k, d in defaults)
+
+        while lost := next((c for kind in KINDS for c in self.components(kind) if lacks_a_default(c)), None):
+            self._components[lost.kind.name][lost.name].remove(lost)
+            gone.append(lost.factory.__module__)
+
     def check(self) -> None:
         """Every slot's default is registered itself, so that a resolved recipe can name it. Raises I2IError."""
         problems = [
@@ -98,7 +110,7 @@ class Registry:
             for kind in KINDS
             for c in self.components(kind)
             for name, o in c.slots.items()
-            for default in (o.default if o.repeated else (o.default,))
+            for default in o.defaults
             if self.of_factory(o.slot.kind, default) is None
         ]
         if problems:

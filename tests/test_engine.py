@@ -117,6 +117,15 @@ def test_disabled_plugins(monkeypatch):
     assert "pixelgan" not in plugins and "pairs" not in plugins and "normalizations" in plugins
 
 
+def test_what_stands_on_a_disabled_plugin_is_not_offered(monkeypatch):
+    everything = Engine().registry
+    assert "ensemble" in everything.names("discriminator") and "pix2pix" in everything.names("method")
+    monkeypatch.setenv("I2I_DISABLE_PLUGINS", "pixelgan,unet")
+    registry = Engine().registry
+    assert not {"ensemble", "pixelgan", "unet"} & {*registry.names("discriminator"), *registry.names("generator")}
+    assert "pix2pix" not in registry.names("method") and "cut" in registry.names("method")
+
+
 def test_tracing(monkeypatch, capsys):
     monkeypatch.setenv("I2I_TRACE_PLUGINS", "1")
     Engine(entry_points=False)
