@@ -12,7 +12,7 @@ ORDERS = (torch.contiguous_format, torch.channels_last)
 
 
 @pytest.mark.parametrize("affine", [False, True])
-@pytest.mark.parametrize(("n", "of_images", "of_gradient"), itertools.product((1, 2), ORDERS, ORDERS))
+@pytest.mark.parametrize(("n", "of_images", "of_gradient"), [*itertools.product((1, 2), ORDERS, ORDERS)])
 def test_the_gradient_is_that_of_the_formula(affine, n, of_images, of_gradient):
     images, towards = torch.randn(2, n, 6, 4, 5, dtype=torch.float64)
     images = images.contiguous(memory_format=of_images).requires_grad_()
