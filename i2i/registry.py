@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from i2i.component import KINDS, Component, Factory, SlotOption
 from i2i.errors import I2IError, Problem, suggest
@@ -29,7 +29,10 @@ class Builder:
         except ValueError as error:
             raise I2IError(Problem(self.where, str(error))) from error
         if self.needs is not None and not isinstance(built, self.needs):
-            raise I2IError(Problem(self.where, f"{self.qualified!r} cannot stand here: it is no {self.needs.__name__}"))
+            promised = {name for name in (*vars(self.needs), *get_type_hints(self.needs)) if not name.startswith("_")}
+            lacking = ", ".join(sorted(name for name in promised if not hasattr(built, name)))
+            message = f"{self.qualified!r} cannot stand here: it is no {self.needs.__name__}"
+            raise I2IError(Problem(self.where, f"{message}, it lacks {lacking}" if lacking else message))
         return built
 
     def spec(self) -> dict[str, Any]:

@@ -237,7 +237,7 @@ def test_mistakes_are_told(engine, name):
         engine.registry.resolve("method", small | {"taps": [0, 99]}, "method")(3, 3)
     with pytest.raises(I2IError, match="taps"):
         engine.registry.resolve("method", small | {"taps": []}, "method")
-    with pytest.raises(I2IError, match="generator"):
+    with pytest.raises(I2IError, match="generator: .* it is no Encodes, it lacks encode, feature_channels"):
         engine.registry.resolve("method", small | {"generator": {"name": "unet", "depth": 2}}, "method")(3, 3)
 
 
