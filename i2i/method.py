@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from i2i.slots import Logits
+from i2i.slots import AdversarialLoss, Logits, maps_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,9 @@ class Scored:
 
     def __call__(self, images: Tensor) -> Logits:
         logits: Logits = self.discriminator(images)
-        maps = logits if isinstance(logits, list) else [logits]
-        self._means[id(images)] = sum((m.detach().float().mean() for m in maps), start=maps[0].new_zeros(())) / len(
-            maps
-        )
+        maps = maps_of(logits)
+        total = sum((m.detach().float().mean() for m in maps), start=maps[0].new_zeros(()))
+        self._means[id(images)] = total / len(maps)
         return logits
 
     def modules(self) -> Iterator[nn.Module]:
@@ -113,6 +112,13 @@ class Scored:
     def means(self, **images: Tensor) -> dict[str, Tensor]:
         """The mean logit of each of these tensors that was shown, by the given names."""
         return {name: self._means[id(t)] for name, t in images.items() if id(t) in self._means}
+
+
+def judged(adversarial: AdversarialLoss, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Update:
+    """The move of a single discriminator, the player `discriminator`; no gradient flows into the fake."""
+    judge, shown = Scored(discriminator), fake.detach()
+    loss = adversarial.for_discriminator(judge, real, shown)
+    return Update("discriminator", {"D": loss}, scores=judge.means(D_real=real, D_fake=shown))
 
 
 class Conditioned(nn.Module):

@@ -12,8 +12,14 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 Logits = Tensor | list[Tensor]
+"""What a discriminator gives: a map of scores, or several."""
 Judge = Callable[[Tensor], Logits]
 """A discriminator, or something that shows images to one: that has a method `modules()` like a network's."""
+
+
+def maps_of(logits: Logits) -> list[Tensor]:
+    """A discriminator's maps, as a list also where there is one."""
+    return logits if isinstance(logits, list) else [logits]
 
 
 class PairLoss(Protocol):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.reference.losses import at_least_float32, mean_over_maps
-from i2i.slots import Judge, Logits
+from i2i.slots import Judge, maps_of
 
 
 class Vanilla:
@@ -114,14 +114,10 @@ def _mean(discriminator: Judge, images: Tensor) -> Tensor:
 
 def _relative(discriminator: Judge, above: Tensor, below: Tensor) -> Tensor:
     """Least where images of `above` score far higher than those of `below` do on average, and the other way round."""
-    both = zip(_maps(discriminator(above)), _maps(discriminator(below)), strict=True)
+    high_maps, low_maps = (at_least_float32(*maps_of(discriminator(images))) for images in (above, below))
+    both = zip(high_maps, low_maps, strict=True)
     losses = [F.softplus(low.mean() - high).mean() + F.softplus(low - high.mean()).mean() for high, low in both]
     return torch.stack(losses).mean()
-
-
-def _maps(logits: Logits) -> tuple[Tensor, ...]:
-    """A discriminator's map, or its list of maps, in float32 or wider."""
-    return at_least_float32(*(logits if isinstance(logits, list) else [logits]))
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from i2i import hookimpl
 from i2i.errors import I2IError, Problem
 from i2i.hookspecs import Factories
 from i2i.reference.losses import L1, LSGAN
-from i2i.slots import Adversarial, Judge, Logits
+from i2i.slots import Adversarial, Judge, Logits, maps_of
 from i2i_plugins.penalties import layers
 
 ACTIVATIONS = (
@@ -76,7 +76,7 @@ class _Recording:
                 hook.remove()
         if not outputs:
             raise I2IError(Problem("feature_matching", "the discriminator has no activations to match"))
-        self.n_maps = len(logits) if isinstance(logits, list) else 1
+        self.n_maps = len(maps_of(logits))
         self._features[id(images)] = outputs
         return logits
 

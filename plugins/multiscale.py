@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from i2i import hookimpl
 from i2i.hookspecs import Factories
 from i2i.reference.patchgan import PatchGAN
-from i2i.slots import Discriminator, Logits
+from i2i.slots import Discriminator, Logits, maps_of
 
 
 class Multiscale(nn.Module):
@@ -45,7 +45,7 @@ class Multiscale(nn.Module):
 
 def all_maps(judgements: Iterable[Logits]) -> list[Tensor]:
     """The maps of several discriminators in one list."""
-    return [m for logits in judgements for m in (logits if isinstance(logits, list) else [logits])]
+    return [m for logits in judgements for m in maps_of(logits)]
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from torch import nn
 
 from i2i import hookimpl
 from i2i.hookspecs import Factories
-from i2i.method import Batch, Conditioned, Method, Scored, Update
+from i2i.method import Batch, Conditioned, Method, Update, judged
 from i2i.reference.losses import L1
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Adversarial, Discriminator, Generator, Pairwise
@@ -63,11 +63,8 @@ class Pix2Pix(Method):
     def play(self, batch: Batch, step: int) -> Iterator[Update]:
         a, b = batch.a, batch.b
         fake_b = self.generator(a)
-        conditioned, shown = Conditioned(self.discriminator, a), fake_b.detach()
-
-        judge = Scored(conditioned)
-        loss = self.adversarial.for_discriminator(judge, b, shown)
-        yield Update("discriminator", {"D": loss}, scores=judge.means(D_real=b, D_fake=shown))
+        conditioned = Conditioned(self.discriminator, a)
+        yield judged(self.adversarial, conditioned, b, fake_b)
 
         losses = {
             "adversarial": self.adversarial.for_generator(conditioned, b, fake_b),

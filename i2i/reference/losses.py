@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2i.slots import Judge, Logits
+from i2i.slots import Judge, Logits, maps_of
 
 
 class L1:
@@ -53,8 +53,7 @@ class LSGAN:
 
 def mean_over_maps(logits: Logits, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """The loss of a map of logits, in float32 or wider; of a list of maps, the mean of theirs."""
-    maps = logits if isinstance(logits, list) else [logits]
-    return torch.stack([loss(*at_least_float32(m)) for m in maps]).mean()
+    return torch.stack([loss(*at_least_float32(m)) for m in maps_of(logits)]).mean()
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:

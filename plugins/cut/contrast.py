@@ -10,9 +10,8 @@ from annotated_types import Ge, Gt, MinLen
 from torch import Tensor, nn
 
 from i2i.errors import I2IError, Problem
-from i2i.method import Scored, Update
 from i2i.reference.init import Normal
-from i2i.slots import AdversarialLoss, Initialization, Network, PairLoss
+from i2i.slots import Initialization, Network, PairLoss
 
 Taps = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
 Count = Annotated[int, Ge(1)]
@@ -102,13 +101,6 @@ def across_images(nce: PairLoss) -> PairLoss:
         return nce(query, key)
 
     return loss
-
-
-def judged(adversarial: AdversarialLoss, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Update:
-    """The discriminator's move, on a fake that the generator will use again."""
-    judge, shown = Scored(discriminator), fake.detach()
-    loss = adversarial.for_discriminator(judge, real, shown)
-    return Update("discriminator", {"D": loss}, scores=judge.means(D_real=real, D_fake=shown))
 
 
 def require_equal(channels_a: int, channels_b: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2i.method import Batch, Method, Update
+from i2i.method import Batch, Method, Update, judged
 from i2i.reference.losses import L1, LSGAN
 from i2i.slots import Adversarial, Discriminator, EncodingGenerator, Network, Pairwise
 from i2i_plugins.antialiased import AntialiasedPatchGAN, AntialiasedResnet
@@ -22,7 +22,6 @@ from i2i_plugins.cut.contrast import (
     Taps,
     Weight,
     across_images,
-    judged,
     require_equal,
 )
 from i2i_plugins.patch_nce import PatchNCE

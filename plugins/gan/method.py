@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from i2i.method import Batch, Method, Scored, Update
+from i2i.method import Batch, Method, Update, judged
 from i2i.slots import Adversarial, Discriminator, Network
 from i2i_plugins.adversarial_losses import Vanilla
 from i2i_plugins.gan.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -69,9 +69,7 @@ class GAN(Method):
             with torch.no_grad():
                 fake_b = self.generator(noise_for(b, self.n_noise))
             check_sizes(fake_b, b)
-            judge = Scored(self.discriminator)
-            loss = self.adversarial.for_discriminator(judge, b, fake_b)
-            yield Update("discriminator", {"D": loss}, scores=judge.means(D_real=b, D_fake=fake_b))
+            yield judged(self.adversarial, self.discriminator, b, fake_b)
 
         fake_b = self.generator(noise_for(b, self.n_noise))
         loss = self.adversarial.for_generator(self.discriminator, b, fake_b)
