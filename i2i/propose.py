@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from i2i.data.folders import find_images
-from i2i.data.reading import read_image
+from i2i.images import header
 from i2i.device import pick_device, pick_precision
 from i2i.errors import I2IError
 from i2i.method import Batch
@@ -64,11 +64,11 @@ def look(folder: Path, where: str) -> Seen:
     sides, colours = [], []
     for index in range(0, len(found), math.ceil(len(found) / N_LOOKED_AT)):
         try:
-            image = read_image(found.folder / found.name(index))
+            seen = header(found.folder / found.name(index))
         except I2IError:
             continue  # training says which, and what to do about it
-        sides.append(min(image.size))
-        colours.append(1 if image.mode in ("1", "L", "LA") else 3)
+        sides.append(min(seen.size))
+        colours.append(seen.channels)
     if not sides:
         raise I2IError(f"{where}: none of the images in {str(folder)!r} can be read")
     return Seen(folder, len(found), int(statistics.median(sides)), max(colours))

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from i2i.data.folders import find_images
-from i2i.data.pixels import to_channels
-from i2i.data.reading import read_image
 from i2i.device import memory_is_full
 from i2i.errors import I2IError, Problem
 from i2i.files import replacing
+from i2i.images import Picture, read
 from i2i.translate import Translator
 from i2i.watch.samples import to_pil
 
@@ -68,7 +66,7 @@ def translate_files(
                 raise I2IError(Problem(str(target), "is there already; --overwrite replaces it"))
             if target.resolve() == source.resolve():
                 raise I2IError(Problem(str(target), "is the input itself; choose another folder with -o"))
-            result = to_pil(translator(_tensor(read_image(source), translator.channels[0]).to(device))[0])
+            result = to_pil(translator(_tensor(read(source), translator.channels[0]).to(device))[0])
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as temporary:
                 result.save(temporary, "PNG")
@@ -86,7 +84,7 @@ def translate_files(
     return done, problems
 
 
-def _tensor(image: Image.Image, channels: int) -> torch.Tensor:
+def _tensor(picture: Picture, channels: int) -> torch.Tensor:
     """(1, C, H, W) float32 in [-1, 1]."""
-    pixels = np.array(to_channels(image, channels)).reshape(image.height, image.width, channels)
+    pixels = np.ascontiguousarray(picture.with_channels(channels).pixels)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1

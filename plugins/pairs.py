@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from PIL import Image
-
 from i2i import hookimpl
-from i2i.data import Split, UnreadableImage
+from i2i.data import Split
 from i2i.data.folders import ImageFiles, find_all, subfolders, two_folders
 from i2i.errors import I2IError, Problem
+from i2i.images import Header, Picture, UnreadableImage
 from i2i.options import LocalPath
 
 N_SHOWN = 10
@@ -107,14 +107,18 @@ class Half:
     def name(self, index: int) -> str:
         return self._files.name(index)
 
-    def read(self, index: int) -> Image.Image:
-        image = self._files.read(index)
-        width = self._width(index, image.width)
-        return image.crop((self._half * width, 0, (self._half + 1) * width, image.height))
+    def read(self, index: int) -> Picture:
+        whole = self._files.read(index)
+        width = self._width(index, whole.size[0])
+        half = slice(self._half * width, (self._half + 1) * width)
+        return replace(
+            whole, pixels=whole.pixels[:, half], alpha=whole.alpha[:, half] if whole.alpha is not None else None
+        )
 
-    def check(self, index: int) -> tuple[int, int]:
-        width, height = self._files.check(index)
-        return self._width(index, width), height
+    def header(self, index: int) -> Header:
+        whole = self._files.header(index)
+        width, height = whole.size
+        return replace(whole, size=(self._width(index, width), height))
 
     def digest(self) -> str:
         return hashlib.sha256(f"half {self._half} of {self._files.digest()}".encode()).hexdigest()

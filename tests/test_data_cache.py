@@ -71,18 +71,18 @@ def test_images_are_decoded_once_and_progress_is_told(source, cache, reads):
 
 def test_without_the_cache_the_batches_are_the_same(source, cache):
     same(opened(source), opened(source, cache=False, n_workers=0))
-    assert len(list(cache.glob("*.npy"))) == 2
+    assert len(list(cache.glob("*.pixels"))) == 2
 
 
 def test_the_key_is_content_size_and_channels(source, cache, tmp_path):
     opened(source)
     opened(source, load_size=20)
-    assert len(list(cache.glob("*.npy"))) == 4
+    assert len(list(cache.glob("*.pixels"))) == 4
     opened(source, channels=1)
-    assert len(list(cache.glob("*.npy"))) == 6
+    assert len(list(cache.glob("*.pixels"))) == 6
     Image.new("RGB", (20, 30)).save(tmp_path / "a/0.png")
     changed = opened(source)
-    assert len(list(cache.glob("*.npy"))) == 7
+    assert len(list(cache.glob("*.pixels"))) == 7
     assert any((changed.batches(step)[0].a == -1).all() for step in range(N_A))
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_made_again(source, cache, damage):
     first = opened(source)
     expected = [[(batch.a.clone(), batch.b.clone()) for batch in first.batches(step)] for step in range(8)]
     del first  # its map
-    for path in cache.glob("*.npy"):
+    for path in cache.glob("*.pixels"):
         whole = path.read_bytes()
         fake = io.BytesIO()
         np.save(fake, np.zeros((1, 3, 16, 16), np.uint8))
@@ -184,6 +184,6 @@ def test_a_cache_file_that_cannot_be_opened_is_warned_of_and_survived(source, ca
     with pytest.warns(UserWarning, match="cannot be used"):
         data = opened(source, n_workers=0)
     for path in cache.glob("*.kept"):
-        path.with_suffix(".npy").rmdir()
-        path.rename(path.with_suffix(".npy"))
+        path.with_suffix(".pixels").rmdir()
+        path.rename(path.with_suffix(".pixels"))
     same(data, expected)

@@ -71,8 +71,8 @@ def test_look_sees_grey_only_if_all_images_are(tmp_path):
 def test_look_opens_a_part_of_many_images(tmp_path, monkeypatch):
     tiny.write_images(tmp_path, 120, size=(8, 8))
     opened = []
-    read = propose.read_image
-    monkeypatch.setattr(propose, "read_image", lambda path: opened.append(path) or read(path))
+    read = propose.header
+    monkeypatch.setattr(propose, "header", lambda path: opened.append(path) or read(path))
     assert look(tmp_path, "--a").n_images == 120
     assert len(opened) <= propose.N_LOOKED_AT
 

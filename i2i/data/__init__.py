@@ -2,7 +2,8 @@
 
 from i2i.data.loading import Data, Preview
 from i2i.data.opening import open_data
-from i2i.data.source import Images, Source, Split, UnreadableImage
+from i2i.data.source import Images, Source, Split
 from i2i.data.table import DataOptions
+from i2i.images import UnreadableImage
 
 __all__ = ["Data", "DataOptions", "Images", "Preview", "Source", "Split", "UnreadableImage", "open_data"]

@@ -1,70 +1,91 @@
 """The cache of prepared images: one memory-mapped file for each domain, so that later epochs and runs decode nothing.
 
-A file holds two arrays in numpy's format: the images (N, C, size, size) uint8, and the indices of those that could not
-be read (their rows are zero). It is written under another name and then renamed: what has its name is complete.
+A file holds the pixels of all images, one after the other; then an index in numpy's format, a row for each image: height
+and width (zero for what could not be read), and the least and largest value before it was resized; then the name of the
+pixels' type, and where the index begins. It is written under another name and then renamed: what has its name is
+complete.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
-from i2i.data.pixels import Array, Decoded, Report, prepare_all
-from i2i.data.source import Images, UnreadableImage
+from i2i.data.geometry import Sides
+from i2i.data.pixels import Array, Decoded, Preparation, Report, Unreadable, look, prepare_all
+from i2i.data.source import Images
+from i2i.images import UnreadableImage
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-Unreadable = dict[int, UnreadableImage]
+_END = struct.Struct("<8sQ")
+"""The last bytes: the name of the type, and where the index begins."""
 
 
 class Mapped:
-    """Pixels in a file, mapped into memory when first used, in each process by itself. Raises OSError, ValueError."""
+    """Pixels in a file, mapped into memory when first used, in each process by itself.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._array: Any = None
+    Raises OSError for a file that cannot be opened; ValueError, TypeError, EOFError, IndexError or struct.error for one
+    that is damaged.
+    """
 
-    @property
-    def array(self) -> Any:
-        if self._array is None:
-            self._array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return self._array
+    def __init__(self, path: Path, channels: int) -> None:
+        self.path, self.channels = path, channels
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _END.size))
+            name, n_bytes = _END.unpack(file.read())
+            self.dtype = np.dtype(name.rstrip(b"\0").decode("ascii"))
+            file.seek(n_bytes)
+            self.index: NDArray[np.float64] = np.load(file, allow_pickle=False)
+        sizes = self.index[:, :2].astype(np.int64)
+        self.sides: Sequence[Sides] = [(int(height), int(width)) for height, width in sizes]
+        self._starts = np.concatenate([[0], np.cumsum(sizes.prod(1) * channels)])
+        if self._starts[-1] * self.dtype.itemsize != n_bytes:
+            raise ValueError("is damaged")
+        self._array: Array | None = None
 
     def __getitem__(self, index: int) -> Array:
-        pixels: Array = self.array[index]
-        return pixels
+        if self._array is None:
+            self._array = np.memmap(self.path, self.dtype, "r", shape=(int(self._starts[-1]),))
+        pixels: Array = self._array[self._starts[index] : self._starts[index + 1]]
+        return pixels.reshape(self.channels, *self.sides[index])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_array": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self.path, self.channels)
 
     def unreadable(self) -> list[int]:
-        """Indices of the rows that are empty."""
-        with self.path.open("rb") as file:
-            file.seek(self.array.offset + self.array.nbytes)
-            indices: list[int] = np.load(file, allow_pickle=False).tolist()
-            return indices
+        """Indices of the images that are not there."""
+        return [index for index, sides in enumerate(self.sides) if sides == (0, 0)]
+
+    def extremes(self) -> tuple[float, float]:
+        there = self.index[self.index[:, 0] > 0]
+        return (float(there[:, 2].min()), float(there[:, 3].max())) if len(there) else (0.0, 0.0)
 
 
-def cached(images: Images, channels: int, size: int, report: Report) -> tuple[Mapped, Unreadable] | None:
+def cached(images: Images, how: Preparation, report: Report) -> tuple[Mapped, Unreadable] | None:
     """The images from the cache, prepared and written first if they are not there, and those that cannot be read.
 
     None, with a warning, if the cache cannot be written. Its folder is `$I2I_CACHE`, else `~/.cache/i2i`.
     """
-    key = hashlib.sha256(f"{FORMAT_VERSION} {images.digest()} {size} {channels}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{FORMAT_VERSION} {images.digest()} {how.key}".encode()).hexdigest()[:32]
     folder: Path | str = os.environ.get("I2I_CACHE") or "~/.cache/i2i"
     try:
         folder = Path(folder).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{key}.npy"
-        if (found := _read(path, images, channels, size)) is not None:
+        path = folder / f"{key}.pixels"
+        if (found := _read(path, images, how)) is not None:
             return found
-        unreadable = _write(path, images, channels, size, report)
+        unreadable = _write(path, images, how, report)
+        return Mapped(path, how.intake.channels), unreadable
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
         reason = getattr(error, "strerror", None) or error
         warnings.warn(
@@ -73,10 +94,9 @@ def cached(images: Images, channels: int, size: int, report: Report) -> tuple[Ma
             stacklevel=2,
         )
         return None
-    return Mapped(path), unreadable
 
 
-def _read(path: Path, images: Images, channels: int, size: int) -> tuple[Mapped, Unreadable] | None:
+def _read(path: Path, images: Images, how: Preparation) -> tuple[Mapped, Unreadable] | None:
     """What was written earlier, or None if there is nothing, it is damaged, or an image can be read by now.
 
     Raises OSError for a file that cannot be opened: it may be another user's.
@@ -85,14 +105,13 @@ def _read(path: Path, images: Images, channels: int, size: int) -> tuple[Mapped,
         return None
     unreadable: Unreadable = {}
     try:
-        mapped = Mapped(path)
-        if mapped.array.shape != (len(images), channels, size, size) or mapped.array.dtype != np.uint8:
-            return None
-        indices = mapped.unreadable()
-    except (ValueError, EOFError):
+        mapped = Mapped(path, how.intake.channels)
+    except (ValueError, TypeError, EOFError, IndexError, struct.error):
         return None
-    decoded = Decoded(images, channels, size)
-    for index in indices:
+    if len(mapped.sides) != len(images):
+        return None
+    decoded = Decoded(images, how, mapped.dtype)
+    for index in mapped.unreadable():
         try:
             decoded[index]
             return None
@@ -101,20 +120,23 @@ def _read(path: Path, images: Images, channels: int, size: int) -> tuple[Mapped,
     return mapped, unreadable
 
 
-def _write(path: Path, images: Images, channels: int, size: int, report: Report) -> Unreadable:
+def _write(path: Path, images: Images, how: Preparation, report: Report) -> Unreadable:
     """Plain writes, not through a map: on a full disk they raise, where a map would end the process."""
+    dtype, _, _ = look(images, how)
     unreadable: Unreadable = {}
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), channels, size, size)}
+    rows = np.zeros((len(images), 4))
     temporary = path.with_name(f"{path.stem}-{uuid4().hex}.tmp")  # tempfile's would be for this user alone
     try:
         with temporary.open("xb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for index, result in enumerate(prepare_all(images, channels, size, report)):
+            for index, result in enumerate(prepare_all(Decoded(images, how, dtype), report)):
                 if isinstance(result, UnreadableImage):
                     unreadable[index] = result
-                    result = np.zeros((channels, size, size), np.uint8)
-                file.write(result.tobytes())
-            np.save(file, np.array(sorted(unreadable), np.int64))
+                else:
+                    rows[index] = (*result.pixels.shape[1:], result.least, result.largest)
+                    file.write(result.pixels.tobytes())
+            n_bytes = file.tell()
+            np.save(file, rows)
+            file.write(_END.pack(dtype.name.encode("ascii"), n_bytes))
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from PIL import Image
-
-from i2i.data.reading import SUFFIXES, check_image, read_image
-from i2i.data.source import Split
-from i2i.errors import I2IError, Problem, suggest
+from i2i.data.checksums import content_digest
+from i2i.data.matching import Named
+from i2i.data.source import Images, Split
+from i2i.errors import I2IError, Problem, collecting, suggest
+from i2i.images import Header, Picture, header, read
+from i2i.images.reading import SUFFIXES
 from i2i.options import LocalPath
+
+FOREIGN = frozenset(
+    ".3fr .arw .avi .avif .cr2 .cr3 .dcm .dds .dng .eps .exr .fits .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpf"
+    " .jpx .jxl .jxr .mhd .mkv .mov .mp4 .mrc .nef .nii .nrrd .orf .pam .pbm .pcx .pdf .pfm .pgm .pnm .ppm .psb .psd .qoi"
+    " .raf .raw .rw2 .sr2 .svg .svs .tga .webm .wmv .xcf".split()
+)
+"""Suffixes of images and films in other formats than ours."""
 
 
 class ImageFiles:
@@ -23,11 +33,13 @@ class ImageFiles:
     Args:
         folder: where they lie.
         names: their paths relative to it, with forward slashes.
+        passed_over: how many other files lie there, by their suffix in lower case.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, names: Sequence[str], passed_over: Mapping[str, int] | None = None) -> None:
         self.folder = folder
         self.names = list(names)
+        self.passed_over = dict(passed_over or {})
 
     def __len__(self) -> int:
         return len(self.names)
@@ -35,46 +47,44 @@ class ImageFiles:
     def name(self, index: int) -> str:
         return self.names[index]
 
-    def read(self, index: int) -> Image.Image:
-        return read_image(self.folder / self.names[index])
+    def read(self, index: int) -> Picture:
+        return read(self.folder / self.names[index])
 
-    def check(self, index: int) -> tuple[int, int]:
-        return check_image(self.folder / self.names[index])
+    def header(self, index: int) -> Header:
+        return header(self.folder / self.names[index])
 
     def digest(self) -> str:
-        total = hashlib.sha256()
-        with ThreadPoolExecutor() as pool:
-            for name, content in zip(self.names, pool.map(self._digest, self.names), strict=True):
-                total.update(name.encode("utf-8", "surrogateescape") + b"\0" + content)
-        return total.hexdigest()
-
-    def _digest(self, name: str) -> bytes:
-        try:
-            with (self.folder / name).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError:
-            return b"unreadable"
+        return content_digest(self.folder, self.names)
 
 
 def find_images(folder: str | Path, where: str) -> ImageFiles:
     """All image files below a folder, sorted by name; hidden ones are left out, linked folders are not entered.
 
-    Raises I2IError, with `where` as the path in the recipe, if there is no such folder or no image in it.
+    Warns of images in formats that are not read. Raises I2IError, with `where` as the path in the recipe, if there is
+    no such folder or no image in it.
     """
     if not str(folder):
         raise I2IError(Problem(where, "says no folder"))
     names: list[str] = []
-    with _access(folder, where):
+    others: Counter[str] = Counter()
+    with _access(folder, where, "folder"):
         path = Path(folder).expanduser()
         if not path.is_dir():
             raise NotADirectoryError if path.exists() else FileNotFoundError
         for directory, folders, files in os.walk(path, onerror=_raise):
             folders[:] = [f for f in folders if not f.startswith(".")]
-            images = (f for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES))
-            names += [(Path(directory) / f).relative_to(path).as_posix() for f in images]
+            for file in (f for f in files if not f.startswith(".")):
+                if file.lower().endswith(SUFFIXES):
+                    names.append((Path(directory) / file).relative_to(path).as_posix())
+                else:
+                    others[Path(file).suffix.lower()] += 1
     if not names:
-        raise I2IError(Problem(where, f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)})"))
-    return ImageFiles(path, sorted(names))
+        holds = f"; it holds {_counted(others)}" if others else ""
+        raise I2IError(Problem(where, f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)}){holds}"))
+    if foreign := {suffix: n for suffix, n in others.items() if suffix in FOREIGN}:
+        message = f"{str(folder)!r} also holds {_counted(foreign)}, which i2i does not read; convert them, to PNG say"
+        warnings.warn(message, stacklevel=2)
+    return ImageFiles(path, sorted(names), others)
 
 
 def find_all(*folders: tuple[str | Path, str]) -> list[ImageFiles]:
@@ -82,13 +92,23 @@ def find_all(*folders: tuple[str | Path, str]) -> list[ImageFiles]:
     found: list[ImageFiles] = []
     problems: list[Problem] = []
     for folder, where in folders:
-        try:
+        with collecting(problems):
             found.append(find_images(folder, where))
-        except I2IError as error:
-            problems.extend(error.problems)
     if problems:
         raise I2IError(*problems)
     return found
+
+
+def find_file(file: str, where: str) -> Path:
+    """A file that is there. Raises I2IError, with `where` as the path in the recipe."""
+    if not file:
+        raise I2IError(Problem(where, "says no file"))
+    with _access(file, where, "file"):
+        path = Path(file).expanduser()
+        path.stat()
+        if path.is_dir():
+            raise IsADirectoryError
+    return path
 
 
 SplitOf = Callable[[ImageFiles, ImageFiles], Split]
@@ -100,10 +120,23 @@ class Folders:
     Args:
         a, b: folders to train on; images are found below them at any depth.
         test_a, test_b: held-out images, or neither.
+        mask_a, mask_b, test_mask_a, test_mask_b: folders of masks, each called as its image is; any suffix.
     """
 
-    def __init__(self, *, a: LocalPath = "", b: LocalPath = "", test_a: LocalPath = "", test_b: LocalPath = "") -> None:
-        self._train, self._test = two_folders(a, b, test_a, test_b, Split)
+    def __init__(
+        self,
+        *,
+        a: LocalPath = "",
+        b: LocalPath = "",
+        test_a: LocalPath = "",
+        test_b: LocalPath = "",
+        mask_a: LocalPath = "",
+        mask_b: LocalPath = "",
+        test_mask_a: LocalPath = "",
+        test_mask_b: LocalPath = "",
+    ) -> None:
+        masks = {"mask_a": mask_a, "mask_b": mask_b, "test_mask_a": test_mask_a, "test_mask_b": test_mask_b}
+        self._train, self._test = two_folders(a, b, test_a, test_b, masks=masks)
 
     def train(self) -> Split:
         return self._train
@@ -112,13 +145,51 @@ class Folders:
         return self._test
 
 
-def two_folders(a: str, b: str, test_a: str, test_b: str, split: SplitOf) -> tuple[Split, Split | None]:
-    """Splits for training and test of a source with these four options. Raises I2IError."""
-    wanted: list[tuple[str | Path, str]] = [(a, "data.source.a"), (b, "data.source.b")]
-    if test_a or test_b:
-        wanted += [(test_a, "data.source.test_a"), (test_b, "data.source.test_b")]
-    found = find_all(*wanted)
-    return split(*found[:2]), split(*found[2:]) if found[2:] else None
+def two_folders(
+    a: str, b: str, test_a: str, test_b: str, split: SplitOf = Split, masks: Mapping[str, str] | None = None
+) -> tuple[Split, Split | None]:
+    """Splits for training and test of a source with these four options. Raises I2IError.
+
+    Args:
+        split: makes one of the files of both domains.
+        masks: folders of masks by their option: `mask_a`, `test_mask_b`.
+    """
+    folders = {"a": a, "b": b}
+    if test_a or test_b or any(folder and option.startswith("test_") for option, folder in (masks or {}).items()):
+        folders |= {"test_a": test_a, "test_b": test_b}
+    folders |= {option: folder for option, folder in (masks or {}).items() if folder}
+    files = find_all(*((folder, f"data.source.{option}") for option, folder in folders.items()))
+    found = dict(zip(folders, files, strict=True))
+    problems: list[Problem] = []
+    splits: list[Split] = []
+    for prefix in ("", "test_") if "test_a" in found else ("",):
+        with collecting(problems):
+            made = split(found[f"{prefix}a"], found[f"{prefix}b"])
+            extras = {
+                f"mask_{domain}": masks_of(images, found[option])
+                for domain, images in (("a", made.a), ("b", made.b))
+                if (option := f"{prefix}mask_{domain}") in found
+            }
+            splits.append(replace(made, extras={**made.extras, **extras}))
+    if problems:
+        raise I2IError(*problems)
+    return splits[0], splits[1] if splits[1:] else None
+
+
+def masks_of(images: Images, masks: ImageFiles) -> ImageFiles:
+    """The mask of each image: the file of its name, whatever the suffix. Raises I2IError; masks of others may be there.
+
+    Args:
+        images: their names are paths relative to a folder, as those of the masks are.
+        masks: files to choose from.
+    """
+    names = [images.name(index) for index in range(len(images))]
+    wanted = Named.of(getattr(images, "folder", Path()), names)
+    there = Named.of(masks.folder, masks.names)
+    if problems := [*wanted.alone(there, "mask"), *wanted.twice(), *there.twice()]:
+        raise I2IError(*problems)
+    found = {name: there.names[key][0] for key, (name,) in wanted.names.items()}
+    return ImageFiles(masks.folder, [found[name] for name in names])
 
 
 class Root:
@@ -151,32 +222,41 @@ def subfolders(folder: str, where: str) -> list[str]:
     """Names of the folders in a folder, sorted. Raises I2IError if it is none."""
     if not folder:
         raise I2IError(Problem(where, "says no folder"))
-    with _access(folder, where):
+    with _access(folder, where, "folder"):
         return sorted(entry.name for entry in Path(folder).expanduser().iterdir() if entry.is_dir())
 
 
 @contextmanager
-def _access(folder: str | Path, where: str) -> Iterator[None]:
-    """Turns what the file system says into a message about this folder."""
-    given = repr(str(folder))
+def _access(given: str | Path, where: str, what: Literal["file", "folder"]) -> Iterator[None]:
+    """Turns what the file system says into a message about this file or folder."""
+    shown = repr(str(given))
     try:
         yield
     except FileNotFoundError:
-        message = f"there is no folder {given} (looked in {Path.cwd()}){_nearest(Path(folder))}"
+        message = f"there is no {what} {shown} (looked in {Path.cwd()}){_nearest(Path(given), what)}"
         raise I2IError(Problem(where, message)) from None
-    except NotADirectoryError:
-        raise I2IError(Problem(where, f"{given} is a file, not a folder")) from None
+    except (NotADirectoryError, IsADirectoryError):
+        kinds = ("a file", "a folder") if what == "folder" else ("a folder", "a file")
+        raise I2IError(Problem(where, f"{shown} is {kinds[0]}, not {kinds[1]}")) from None
     except OSError as error:
-        raise I2IError(Problem(where, f"cannot read {error.filename or given}: {error.strerror}")) from error
-    except RuntimeError as error:  # ~name of an unknown user
-        raise I2IError(Problem(where, f"{given}: {error}")) from error
+        raise I2IError(Problem(where, f"cannot read {error.filename or shown}: {error.strerror}")) from error
+    except (RuntimeError, ValueError) as error:  # ~name of an unknown user; a zero byte
+        raise I2IError(Problem(where, f"{shown}: {error}")) from error
 
 
-def _nearest(missing: Path) -> str:
+def _nearest(missing: Path, what: Literal["file", "folder"]) -> str:
     try:
-        return suggest(missing.name, [p.name for p in missing.expanduser().parent.iterdir() if p.is_dir()])
+        beside = list(missing.expanduser().parent.iterdir())
+        return suggest(missing.name, [p.name for p in beside if p.is_dir() == (what == "folder")])
     except OSError:
         return ""
+
+
+def _counted(suffixes: Mapping[str, int]) -> str:
+    """`9 .heic, 3 .psd`: the most frequent first, at most eight of them."""
+    most = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{n} {suffix or 'without a suffix'}" for suffix, n in most[:8]]
+    return ", ".join(shown) + (f" and {sum(n for _, n in most[8:])} others" if most[8:] else "")
 
 
 def _listed(names: list[str]) -> str:

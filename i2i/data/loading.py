@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from i2i.data import workers
-from i2i.data.source import Split, UnreadableImage
+from i2i.data.geometry import Sides
+from i2i.data.ranges import recorded
+from i2i.data.source import Split
 from i2i.data.steps import Domain, Row, Steps, Taken, stacked, take
 from i2i.data.table import DataOptions
 from i2i.errors import Problem
+from i2i.images import UnreadableImage
+from i2i.images.values import Range
 from i2i.method import Batch
 
 
@@ -24,7 +30,7 @@ class Preview:
     """Images to look at while training, the same at every time.
 
     Args:
-        a, b: (n, C, size, size), in [-1, 1].
+        a, b: (n, C, H, W), in [-1, 1].
         paired: a row shows the same scene in both.
         names: of the images of a, and of b.
     """
@@ -51,16 +57,24 @@ class Data:
     Attributes:
         channels: of the images of each domain.
         n_images: to train on, in each domain.
-        size: height and width in pixels.
+        size: height and width in px of what the method sees; where nothing is cropped, of the smallest image.
+        sizes: all the sizes that a step may have, smallest first, as far as they are known.
+        ranges: the values that become -1 and 1, of each domain.
+        options: as given, with what was measured.
+        deep: whether images have more than 8 bits.
         names: of the domains.
         skipped: a message for each image that was left out, as far as known by now.
         n_workers: processes that prepare batches; 0 for none besides this one.
     """
 
     def __init__(self, options: DataOptions, steps: Steps, shown: Shown, skipped: list[str]) -> None:
+        self.options = recorded(options, steps.ranges)
         self.channels = options.both_channels
         self.n_images = (len(steps.a.usable), len(steps.b.usable))
-        self.size = options.crop_size
+        self.ranges = steps.ranges
+        self.deep = any(domain.pixels.dtype != np.uint8 for domain in (steps.a, steps.b))
+        self.sizes = _sizes(steps)
+        self.size = self.sizes[0]
         self.names = options.names
         self.skipped = skipped
         self.n_workers = workers.choose(options.n_workers, steps)
@@ -73,7 +87,7 @@ class Data:
         return max(self.n_images) / self._steps.n_images
 
     def batches(self, step: int) -> list[Batch]:
-        """The micro-batches of a step, from 0: (batch_size * n_batches, C, size, size), float32, in [-1, 1].
+        """The micro-batches of a step, from 0: (batch_size * n_batches, C, H, W), float32, in [-1, 1].
 
         They depend on the seed and the step alone. Raises UnreadableImage if an image cannot be read any more.
         """
@@ -114,11 +128,11 @@ class Data:
             rows.append(row_a | row_b)
             names[0].append(split.a.name(a.usable[places[0]]))
             names[1].append(split.b.name(b.usable[places[1]]))
-        shown = _batch(stacked(rows))
+        shown = _batch(stacked(rows), self.ranges)
         return Preview(shown.a, shown.b, split.paired, names)
 
     def test_batches(self, batch_size: int = 16) -> Iterator[Batch] | None:
-        """All held-out pairs in order, (batch_size or fewer, C, size, size); None if no pairs are held out."""
+        """All held-out pairs in order, (batch_size or fewer, C, H, W); None if no pairs are held out."""
         return self._pairs(batch_size) if self._shown.held_out and self._shown.split.paired else None
 
     def _pairs(self, batch_size: int) -> Iterator[Batch]:
@@ -129,7 +143,7 @@ class Data:
                 there, (row_a, row_b) = self._take((a, b), i)
                 rows += [row_a | row_b] if there == i else []  # the next one comes in its own turn
             if rows:
-                yield _batch(stacked(rows))
+                yield _batch(stacked(rows), self.ranges)
 
     def _take(self, domains: tuple[Domain, ...], place: int) -> tuple[int, list[Row]]:
         unreadable: list[Problem] = []
@@ -141,7 +155,7 @@ class Data:
         if not taken.batches:
             raise UnreadableImage(*taken.unreadable)
         self._record(taken.unreadable)
-        return [_batch(rows) for rows in taken.batches]
+        return [_batch(rows, self.ranges) for rows in taken.batches]
 
     def _record(self, unreadable: tuple[Problem, ...] | list[Problem]) -> None:
         for message in map(str, unreadable):
@@ -150,13 +164,28 @@ class Data:
                 warnings.warn(f"{message}; the next image is shown in its place", stacklevel=2)
 
 
-def _batch(rows: Row) -> Batch:
-    """Images uint8 to float32 in [-1, 1], masks in [0, 1]."""
+def _batch(rows: Row, ranges: tuple[Range, Range]) -> Batch:
+    """Images of any type to float32 in [-1, 1], masks in [0, 1]."""
     tensors = {name: torch.from_numpy(part) for name, part in rows.items()}
-    a, b = (tensors.pop(name).to(torch.float32).div_(127.5).sub_(1.0) for name in "ab")
+    a, b = (_unit(tensors.pop(name), limits) for name, limits in zip("ab", ranges, strict=True))
     return Batch(a, b, {name: t.to(torch.float32).div_(255) if t.dim() > 1 else t for name, t in tensors.items()})
 
 
+def _unit(values: Tensor, limits: Range) -> Tensor:
+    """`Range.to_unit` for a batch, in float32."""
+    if values.dtype == torch.uint8 and limits == Range(0, 255):
+        return values.to(torch.float32).div_(127.5).sub_(1.0)
+    unit = values.to(torch.float32).sub_(limits.low).mul_(2 / (limits.high - limits.low)).sub_(1.0)
+    return unit.clamp_(-1, 1)
+
+
+def _sizes(steps: Steps) -> list[Sides]:
+    """Of what the method sees, smallest first."""
+    if steps.window is not None:
+        return [steps.window]
+    return sorted({domain.pixels.sides[index] for domain in (steps.a, steps.b) for index in domain.usable}, key=math.prod)
+
+
 def _as_it_is(taken: Taken) -> Taken:
-    """Batches travel as uint8 arrays: a quarter of the bytes, and no shared memory, which containers have little of."""
+    """Batches travel as arrays of the images' own type: of 8 bits, a quarter of the bytes, and no shared memory, which containers have little of."""
     return taken

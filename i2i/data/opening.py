@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.data.cache import Unreadable, cached
+from i2i.data.augment import Augment
+from i2i.data.cache import cached
+from i2i.data.geometry import Geometry
 from i2i.data.loading import Data, Shown
 from i2i.data.order import Order
-from i2i.data.pixels import Array, Decoded, Pixels, Report, prepare_all
-from i2i.data.source import Checks, Images, Source, Split, UnreadableImage
+from i2i.data.pixels import Decoded, Pixels, Preparation, Report, Unreadable, hold, look
+from i2i.data.ranges import measured
+from i2i.data.source import Images, Source, Split
 from i2i.data.steps import Domain, Labels, Steps
 from i2i.data.table import DataOptions
 from i2i.errors import I2IError, Problem
 
 Progress = Callable[[str, int, int], None]
-EXTRAS_FROM = "`fluent-emoji` gives labels and masks where it is asked to, `labelled_folders` gives labels"
+EXTRAS_FROM = "`fluent-emoji` and `manifest` give labels and masks where they are asked to, `labelled_folders` gives labels"
+PAIRS_FROM = "sources of pairs are `pairs`, `side_by_side`, `manifest` and `arrays`"
 N_SHOWN = 10
 N_WARNED = 3
 
@@ -31,6 +36,8 @@ def open_data(
     *,
     paired: bool,
     needs: Collection[str] = (),
+    multiple: int = 1,
+    augment: Sequence[Augment] = (),
     seed: int,
     n_batches: int = 1,
     n_micro_batches: int = 1,
@@ -45,34 +52,34 @@ def open_data(
         source: where the images come from.
         paired: the method needs the same scene at the same index; both domains then share order, crops and flips.
         needs: extras that the method needs.
-        seed: what order, crops and flips depend on.
+        multiple: what the sides of images must be multiples of; where nothing is cropped they are resized to it.
+        augment: random changes, in this order.
+        seed: what order, crops, flips and augmentations depend on.
         n_batches: fresh batches per step that the method asks for.
         n_micro_batches: a step's batches of which gradients are summed.
         rank, world_size: this process, and how many there are.
         progress: told the domain's name, images done and images in all, while the cache is made.
 
     Raises I2IError for unpaired images where pairs are needed, for extras that are needed and missing, for unreadable
-    images (unless they are skipped; all at once), and if none is left.
+    images (unless they are skipped; all at once), for sizes that make no batch, and if no image is left.
     """
     train, test = source.train(), source.test()
     if paired and not train.paired:
         message = "the method needs pairs (the same scene in both domains), and this source has none"
-        raise I2IError(Problem("data.source", f"{message}; sources of pairs are `pairs` and `side_by_side`"))
+        raise I2IError(Problem("data.source", f"{message}; {PAIRS_FROM}"))
     if missing := sorted({*needs} - train.extras.keys()):
         message = f"gives no {' and no '.join(missing)}, which the method needs"
         raise I2IError(Problem("data.source", f"{message}; {EXTRAS_FROM}"))
     if wrong := [problem for split in (train, test) if split is not None for problem in _misfits(split)]:
         raise I2IError(*wrong)
+    geometry = options.geometry(multiple)
     bad: list[Problem] = []
-    a, b = _open_split(train, options, options.load_size, progress, bad)
+    opening = _Opening(options, geometry, progress, bad)
+    a, b = opening.split(train)
     if test is not None:
-        shown = Shown(test, *_open_split(test, options, options.crop_size, progress, bad), True)
+        shown = Shown(test, *replace(opening, geometry=geometry.shows).split(test), True)
     else:
-        images = zip("ab", (train.a, train.b), options.both_channels, (a, b), strict=True)
-        shown_a, shown_b = (
-            Domain({name: Decoded(i, channels, options.crop_size)}, d.usable) for name, i, channels, d in images
-        )
-        shown = Shown(train, shown_a, shown_b, False)
+        shown = Shown(train, *(opening.shown(d, images) for d, images in ((a, train.a), (b, train.b))), False)
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
     empty = [
@@ -80,15 +87,22 @@ def open_data(
     ]
     if empty:
         raise I2IError(*_shortened(bad), *(Problem("data.source", message) for message in empty))
-    margin = options.load_size - options.crop_size
+    window = geometry.window
+    n_in_batch = options.batch_size * n_batches * n_micro_batches
+    if problems := [*_uneven(a, b, options, window is None and n_in_batch > 1, paired)]:
+        raise I2IError(*problems)
+    ranges = measured(options, {"a": a, "b": b})
     steps = Steps(
         a=a,
         b=b,
-        order_a=Order(seed, 0, len(a.usable), margin, options.flip),
-        order_b=Order(seed, 1, len(b.usable), margin, options.flip),
+        ranges=ranges,
+        order_a=Order(seed, 0, len(a.usable)),
+        order_b=Order(seed, 1, len(b.usable)),
         paired=paired,
         skip=options.unreadable == "skip",
-        crop_size=options.crop_size,
+        window=window,
+        flip=options.flip,
+        augment=tuple(augment),
         batch_size=options.batch_size,
         n_batches=n_batches,
         n_micro_batches=n_micro_batches,
@@ -98,70 +112,88 @@ def open_data(
     return Data(options, steps, shown, [str(problem) for problem in bad])
 
 
-def _open_split(
-    split: Split, options: DataOptions, size: int, progress: Progress | None, bad: list[Problem]
-) -> tuple[Domain, Domain]:
-    """Both domains, prepared, without those that cannot be read; of a pair, both are left out."""
-    (parts_a, bad_a), (parts_b, bad_b) = (_open_domain(split, domain, options, size, progress) for domain in (0, 1))
-    for found, name in zip((bad_a, bad_b), options.names, strict=True):
-        new = [p for error in found.values() for p in error.problems if p not in bad]  # a file may hold both of a pair
-        if new and options.unreadable == "skip":
-            warnings.warn(_left_out(new, name), stacklevel=2)
-        bad += new
-    out_a, out_b = (bad_a.keys() | bad_b.keys(),) * 2 if split.paired else (bad_a.keys(), bad_b.keys())
-    usable_a = tuple(i for i in range(len(split.a)) if i not in out_a)
-    usable_b = tuple(i for i in range(len(split.b)) if i not in out_b)
-    return Domain(parts_a, usable_a), Domain(parts_b, usable_b)
+@dataclass(frozen=True)
+class _Opening:
+    """How the images of one split are opened; what is wrong with any is added to `bad`."""
+
+    options: DataOptions
+    geometry: Geometry
+    progress: Progress | None
+    bad: list[Problem]
+
+    def split(self, split: Split) -> tuple[Domain, Domain]:
+        """Both domains, prepared, without those that cannot be read; of a pair, both are left out."""
+        (parts_a, bad_a), (parts_b, bad_b) = (self._domain(split, domain) for domain in (0, 1))
+        for found, name in zip((bad_a, bad_b), self.options.names, strict=True):
+            new = [p for error in found.values() for p in error.problems if p not in self.bad]  # a file may hold both
+            if new and self.options.unreadable == "skip":
+                warnings.warn(_left_out(new, name), stacklevel=2)
+            self.bad.extend(new)
+        out_a, out_b = (bad_a.keys() | bad_b.keys(),) * 2 if split.paired else (bad_a.keys(), bad_b.keys())
+        usable_a = tuple(i for i in range(len(split.a)) if i not in out_a)
+        usable_b = tuple(i for i in range(len(split.b)) if i not in out_b)
+        return Domain(parts_a, usable_a), Domain(parts_b, usable_b)
+
+    def shown(self, domain: Domain, images: Images) -> Domain:
+        """The images of a domain that is trained on, as test images are shown; its extras are not."""
+        name = next(key for key in "ab" if key in domain.parts)
+        how = Preparation(self.options.intakes["ab".index(name)], self.geometry.shows)
+        return Domain({name: Decoded(images, how, domain.pixels.dtype)}, domain.usable)
+
+    def _domain(self, split: Split, domain: int) -> tuple[dict[str, Pixels | Labels], Unreadable]:
+        """The images of a (0) or b (1) and their extras, prepared; what is unreadable in any of them."""
+        key, name, intake = "ab"[domain], self.options.names[domain], self.options.intakes[domain]
+        parts: dict[str, Pixels | Labels] = {}
+        unreadable: Unreadable = {}
+        extras = {part: values for part, values in split.extras.items() if part.endswith(f"_{key}")}
+        for part, values in {key: (split.a, split.b)[domain], **extras}.items():
+            if isinstance(values, Images):
+                what, how = name, Preparation(intake, self.geometry)
+                if part != key:
+                    what, how = f"{name} ({part})", Preparation(replace(intake, channels=1), self.geometry, as_mask=True)
+                report: Report = partial(self.progress, what) if self.progress else _silent
+                parts[part], bad = _open(values, how, self.options.cache, report)
+                unreadable = bad | unreadable
+            else:
+                parts[part] = np.array(values, np.int64)
+        return parts, unreadable
 
 
-def _open_domain(
-    split: Split, domain: Literal[0, 1], options: DataOptions, size: int, progress: Progress | None
-) -> tuple[dict[str, Pixels | Labels], Unreadable]:
-    """The images of a (0) or b (1) and their extras, prepared; what is unreadable in any of them."""
-    key, name = "ab"[domain], options.names[domain]
-    parts: dict[str, Pixels | Labels] = {}
-    unreadable: Unreadable = {}
-    extras = {part: values for part, values in split.extras.items() if part.endswith(f"_{key}")}
-    for part, values in {key: (split.a, split.b)[domain], **extras}.items():
-        if isinstance(values, Images):
-            what, channels = (name, options.both_channels[domain]) if part == key else (f"{name} ({part})", 1)
-            report: Report = partial(progress, what) if progress else _silent
-            parts[part], bad = _open(values, channels, size, options.cache, report)
-            unreadable = bad | unreadable
-        else:
-            parts[part] = np.array(values, np.int64)
-    return parts, unreadable
-
-
-def _open(images: Images, channels: int, size: int, cache: bool, report: Report) -> tuple[Pixels, Unreadable]:
+def _open(images: Images, how: Preparation, cache: bool, report: Report) -> tuple[Pixels, Unreadable]:
     if getattr(images, "in_memory", False):
-        return _hold(images, channels, size, report)
-    if cache and (found := cached(images, channels, size, report)) is not None:
+        return hold(images, how, report)
+    if cache and (found := cached(images, how, report)) is not None:
         return found
-    return Decoded(images, channels, size), _check(images)
+    dtype, sides, unreadable = look(images, how)
+    return Decoded(images, how, dtype, sides), unreadable
 
 
-def _hold(images: Images, channels: int, size: int, report: Report) -> tuple[Array, Unreadable]:
-    held: Array = np.zeros((len(images), channels, size, size), np.uint8)
-    unreadable: Unreadable = {}
-    for index, result in enumerate(prepare_all(images, channels, size, report)):
-        if isinstance(result, UnreadableImage):
-            unreadable[index] = result
-        else:
-            held[index] = result
-    return held, unreadable
-
-
-def _check(images: Images) -> Unreadable:
-    """Those whose headers are refused; none if the source cannot tell without decoding."""
-    unreadable: Unreadable = {}
-    if isinstance(images, Checks):
-        for index in range(len(images)):
-            try:
-                images.check(index)
-            except UnreadableImage as error:
-                unreadable[index] = error
-    return unreadable
+def _uneven(a: Domain, b: Domain, options: DataOptions, stacked: bool, paired: bool) -> Iterator[Problem]:
+    """Sizes that make no batch, no pair, or are not those of their masks."""
+    for name, domain in zip(options.names, (a, b), strict=True):
+        masks = (part for part in domain.parts if part.startswith("mask"))
+        for part in masks:
+            mask: Any = domain.parts[part]
+            if len(mask.sides) and len(domain.pixels.sides):
+                wrong = [i for i in domain.usable if mask.sides[i] != domain.pixels.sides[i]]
+                if wrong:
+                    message = f"{len(wrong)} masks of {name} ({part}) are not of the size of their image"
+                    yield Problem("data.source", f'{message}; preprocess = "resize_and_crop" brings both to one size')
+    if stacked:
+        for name, domain in zip(options.names, (a, b), strict=True):
+            if len(sizes := {domain.pixels.sides[index] for index in domain.usable}) > 1:
+                (h0, w0), (h1, w1) = sorted(sizes)[:: len(sizes) - 1]
+                message = f"the {name} images come in {len(sizes)} sizes, from {w0}x{h0} to {w1}x{h1} px, which make no batch"
+                advice = f"take 1, or a preprocess that crops (not {options.preprocess!r})"
+                yield Problem("data.batch_size", f"{message}; {advice}")
+    if paired and len(a.pixels.sides) and len(b.pixels.sides):
+        pairs = [(i, a.pixels.sides[i], b.pixels.sides[j]) for i, j in zip(a.usable, b.usable, strict=True)]
+        unequal = [(i, one, other) for i, one, other in pairs if one != other]
+        if unequal:
+            index, one, other = unequal[0]
+            first = f"{one[1]}x{one[0]} and {other[1]}x{other[0]} px in pair {index}"
+            message = f"{len(unequal)} pairs have images of two sizes ({first}), so that no crop fits both"
+            yield Problem("data.preprocess", f'{message}; "resize_and_crop" brings all to one size')
 
 
 def _misfits(split: Split) -> Iterator[Problem]:
@@ -185,7 +217,7 @@ def _is_row_of_integers(values: NDArray[Any]) -> bool:
 def _shortened(problems: list[Problem]) -> list[Problem]:
     if len(problems) <= N_SHOWN:
         return problems
-    more = f'{len(problems) - N_SHOWN} more images cannot be read; data.unreadable = "skip" leaves such images out'
+    more = f'{len(problems) - N_SHOWN} more images cannot be used; data.unreadable = "skip" leaves such images out'
     return [*problems[:N_SHOWN], Problem("", f"and {more}")]
 
 

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One use of one image: its index, the corner of its crop, and whether it is mirrored."""
+    """One use of one image: its index, and what everything random about this use depends on."""
 
     index: int
-    top: int
-    left: int
-    mirrored: bool
+    seed: int
+    key: tuple[int, ...]
+
+    def chance(self, *of: int) -> np.random.Generator:
+        """A generator for this use; `of` tells those of different things apart."""
+        return _generator(self.seed, *self.key, *of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +29,17 @@ class Order:
     Args:
         seed, stream: what the order depends on; two streams of one seed are independent.
         n: images.
-        margin: how far a crop's corner may lie from the image's, in pixels.
-        flip: mirror half of them.
     """
 
     seed: int
     stream: int
     n: int
-    margin: int
-    flip: bool
 
     def draw(self, position: int) -> Draw:
         """What stands at this position of the stream, from 0."""
         round_, place = divmod(position, self.n)
         index = _permutation(self.seed, self.stream, round_, self.n)[place]
-        generator = _generator(self.seed, self.stream, round_, place)
-        top, left = generator.integers(self.margin, size=2, endpoint=True)
-        return Draw(int(index), int(top), int(left), self.flip and bool(generator.random() < 0.5))
+        return Draw(int(index), self.seed, (self.stream, round_, place))
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:

@@ -1,73 +1,221 @@
-"""From images to uint8 pixels of one size: how each is prepared, and where the prepared ones are held."""
+"""From images to pixels of the sizes that are trained on: how each is prepared, and where the prepared ones are held."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from i2i.data.source import Images, UnreadableImage
+from i2i.data.geometry import Geometry, Sides
+from i2i.data.source import Checks, Images
 from i2i.errors import Problem
+from i2i.images import Picture, UnreadableImage
+from i2i.images.intake import Intake
+from i2i.images.values import Range
 
-Array = NDArray[np.uint8]
+Array = NDArray[Any]
 Report = Callable[[int, int], None]
+Unreadable = dict[int, UnreadableImage]
+"""By index, why an image cannot be used."""
 
 
 class Pixels(Protocol):
-    """Prepared images by index: (C, size, size) uint8; planes, since they are cropped and mirrored faster."""
+    """Prepared images by index: (C, H, W), uint8, uint16, int16 or float32; planes, since they are cropped and mirrored
+    faster."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all of them."""
+
+    @property
+    def sides(self) -> Sequence[Sides]:
+        """Height and width of each; (0, 0) for what cannot be read."""
 
     def __getitem__(self, index: int) -> Array:
         """Raises UnreadableImage if it is decoded only now and cannot be."""
 
-
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """An 8-bit image of any mode as greyscale (1 channel) or RGB (3); what is transparent becomes white."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    def extremes(self) -> tuple[float, float]:
+        """The least and the largest value before anything was resized."""
 
 
-def prepare(image: Image.Image, channels: int, size: int) -> Array:
-    """An image as (channels, size, size) uint8; resized bicubically whatever its shape, as in the authors' code."""
-    image = to_channels(image, channels)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    planes = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
-    return np.ascontiguousarray(planes)
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One image, ready to be held: (C, H, W), and its least and largest value before it was resized."""
+
+    pixels: Array
+    least: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is done to each image of a domain, once.
+
+    Args:
+        intake: its channels.
+        geometry: its size.
+        as_mask: values become 0 to 255, whatever the type: 1.0 and the largest integer are 255.
+    """
+
+    intake: Intake
+    geometry: Geometry
+    as_mask: bool = False
+
+    def __call__(self, picture: Picture) -> Prepared:
+        """Raises ValueError for a picture that does not fit."""
+        pixels = self.intake.pixels(picture)
+        if self.as_mask:
+            whole = Range(0, 1) if pixels.dtype.kind == "f" else Range.of(pixels.dtype)
+            pixels = Range(0, 255).from_unit(whole.to_unit(pixels), np.dtype(np.uint8))
+        least, largest = float(pixels.min()), float(pixels.max())
+        pixels = self.geometry(pixels.astype(held_as(pixels.dtype), copy=False))
+        return Prepared(np.ascontiguousarray(pixels.transpose(2, 0, 1)), least, largest)
+
+    @property
+    def key(self) -> str:
+        """All that the prepared pixels depend on, beside the image."""
+        intake = self.intake
+        return f"{intake.channels} {intake.background} {intake.srgb} {self.as_mask} {self.geometry.key}"
+
+    def held_as(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """The type in which images of this one are held."""
+        return np.dtype(np.uint8) if self.as_mask else held_as(dtype)
+
+
+def held_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which pixels of that type are held: integers as they are, floats as float32."""
+    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+
+
+class Held:
+    """Pixels in memory."""
+
+    def __init__(self, images: Sequence[Prepared | None], dtype: np.dtype[Any]) -> None:
+        self.dtype, self._images = dtype, images
+        self.sides = [(0, 0) if image is None else image.pixels.shape[1:] for image in images]
+
+    def __getitem__(self, index: int) -> Array:
+        image = self._images[index]
+        assert image is not None  # what is unreadable is not among the usable
+        return image.pixels
+
+    def extremes(self) -> tuple[float, float]:
+        there = [image for image in self._images if image is not None]
+        return min((i.least for i in there), default=0.0), max((i.largest for i in there), default=0.0)
 
 
 class Decoded:
-    """Pixels that are decoded and prepared at each use."""
+    """Pixels that are decoded and prepared at each use.
 
-    def __init__(self, images: Images, channels: int, size: int) -> None:
-        self.images, self.channels, self.size = images, channels, size
+    Args:
+        dtype: in which all are held; an image of another type is refused.
+    """
+
+    def __init__(self, images: Images, how: Preparation, dtype: np.dtype[Any], sides: Sequence[Sides] = ()) -> None:
+        self.images, self.how, self.dtype = images, how, dtype
+        self.sides = sides
 
     def __getitem__(self, index: int) -> Array:
+        return self.prepare(index).pixels
+
+    def prepare(self, index: int) -> Prepared:
+        """Raises UnreadableImage."""
         image = self.images.read(index)
         try:
-            return prepare(image, self.channels, self.size)
+            prepared = self.how(Picture.of(image))
         except (ValueError, OSError) as error:
-            raise UnreadableImage(Problem(self.images.name(index), f"cannot be converted: {error}")) from error
+            raise UnreadableImage(Problem(self.images.name(index), str(error))) from error
+        if prepared.pixels.dtype != self.dtype:
+            raise mixed(self.images.name(index), prepared.pixels.dtype, self.dtype)
+        return prepared
+
+    def extremes(self) -> tuple[float, float]:
+        found = [p for p in prepare_all(self, lambda done, total: None) if isinstance(p, Prepared)]
+        return min((p.least for p in found), default=0.0), max((p.largest for p in found), default=0.0)
+
+    def resized(self, geometry: Geometry) -> Decoded:
+        """The same images at another size."""
+        how = replace(self.how, geometry=geometry)
+        return Decoded(self.images, how, self.dtype)
 
 
-def prepare_all(images: Images, channels: int, size: int, report: Report) -> Iterator[Array | UnreadableImage]:
-    """All images in order, prepared by a pool of threads; in place of an unreadable one its error."""
-    decoded = Decoded(images, channels, size)
+def mixed(name: str, dtype: np.dtype[Any], others: np.dtype[Any]) -> UnreadableImage:
+    """An image whose type is not that of the others of its domain."""
+    message = f"holds {dtype.name}, and the other images of this domain {others.name}; bring all to one type"
+    return UnreadableImage(Problem(name, message))
 
-    def one(index: int) -> Array | UnreadableImage:
+
+def look(images: Images, how: Preparation) -> tuple[np.dtype[Any], list[Sides], Unreadable]:
+    """The type in which most images are to be held, the sizes that they become, and what is refused already.
+
+    From the files' headers. Where there are none, the first image tells the type, and sizes stay unknown (an empty list)
+    unless they differ from image to image.
+    """
+    every = isinstance(images, Checks) or how.geometry.window is None
+    types: dict[int, np.dtype[Any]] = {}
+    sides: list[Sides] = []
+    unreadable: Unreadable = {}
+    for index in range(len(images)):
+        if types and not every:
+            break
         try:
-            return decoded[index]
+            (width, height), sample = _sample(images, index)
+            types[index] = how.held_as(how.intake.pixels(sample).dtype)
+            sides.append(how.geometry.sides(height, width))
+        except (UnreadableImage, ValueError) as error:
+            known = isinstance(error, UnreadableImage)
+            unreadable[index] = error if known else UnreadableImage(Problem(images.name(index), str(error)))
+            sides.append((0, 0))
+    counted = Counter(types.values())
+    usual = counted.most_common(1)[0][0] if counted else np.dtype(np.uint8)
+    for index, dtype in types.items():
+        if dtype != usual:
+            unreadable.setdefault(index, mixed(images.name(index), dtype, usual))
+    return usual, sides if every else [], unreadable
+
+
+def _sample(images: Images, index: int) -> tuple[tuple[int, int], Picture]:
+    """Width and height, and a picture like it: of one pixel, where the header tells enough."""
+    if not isinstance(images, Checks):
+        picture = Picture.of(images.read(index))
+        return picture.size, picture
+    seen = images.header(index)
+    pixel = np.zeros((1, 1, seen.channels), seen.dtype)
+    return seen.size, Picture(pixel, seen.colour, pixel[:, :, 0] if seen.alpha else None)
+
+
+def prepare_all(decoded: Decoded, report: Report) -> Iterator[Prepared | UnreadableImage]:
+    """All images in order, prepared by a pool of threads; in place of an unreadable one its error.
+
+    As many as there are processors are under way, since each may be large.
+    """
+
+    def one(index: int) -> Prepared | UnreadableImage:
+        try:
+            return decoded.prepare(index)
         except UnreadableImage as error:
             return error
 
-    n, n_ahead = len(images), 64
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, n, n_ahead):
-            for index, result in enumerate(pool.map(one, range(start, min(n, start + n_ahead))), start + 1):
-                yield result
-                report(index, n)
+    n, n_threads = len(decoded.images), os.cpu_count() or 1
+    waiting: deque[Future[Prepared | UnreadableImage]] = deque()
+    with ThreadPoolExecutor(n_threads) as pool:
+        for index in range(n + n_threads):
+            if index < n:
+                waiting.append(pool.submit(one, index))
+            if index >= n_threads and waiting:
+                yield waiting.popleft().result()
+                report(index - n_threads + 1, n)
+
+
+def hold(images: Images, how: Preparation, report: Report) -> tuple[Held, Unreadable]:
+    """The images in memory, and those that cannot be read."""
+    dtype, _, _ = look(images, how)
+    results = list(prepare_all(Decoded(images, how, dtype), report))
+    unreadable = {index: result for index, result in enumerate(results) if isinstance(result, UnreadableImage)}
+    return Held([None if isinstance(result, UnreadableImage) else result for result in results], dtype), unreadable

@@ -8,11 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from i2i.errors import I2IError
-
-
-class UnreadableImage(I2IError):  # noqa: N818 (as I2IError: users read it)
-    """One image that cannot be used; its only problem names the file and says why."""
+from i2i.images import Header, Picture
+from i2i.images.picture import Pixels
 
 
 @runtime_checkable
@@ -27,8 +24,8 @@ class Images(Protocol):
     def name(self, index: int) -> str:
         """Path relative to its folder, with forward slashes, or a plain name: for messages and output files."""
 
-    def read(self, index: int) -> Image.Image:
-        """The image, decoded and upright, 8 bits per channel. Raises UnreadableImage."""
+    def read(self, index: int) -> Picture | Image.Image | Pixels:
+        """The image, decoded and upright: what `Picture.of` takes. Raises UnreadableImage."""
 
     def digest(self) -> str:
         """SHA-256 over names and contents, hexadecimal: the key of the cache."""
@@ -38,8 +35,8 @@ class Images(Protocol):
 class Checks(Protocol):
     """Images that can be checked without decoding them."""
 
-    def check(self, index: int) -> tuple[int, int]:
-        """Width and height, upright, from the file's header. Raises UnreadableImage."""
+    def header(self, index: int) -> Header:
+        """Size, channels and type, from the file's header. Raises UnreadableImage."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,25 @@
-"""What each step shows, as uint8: the part of the data that loader processes carry. No torch in here."""
+"""What each step shows, in the images' own type: the part of the data that loader processes carry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i.data.augment import Augment
+from i2i.data.geometry import Sides, corner
 from i2i.data.order import Draw, Order
 from i2i.data.pixels import Array, Pixels
-from i2i.data.source import UnreadableImage
 from i2i.errors import Problem
+from i2i.images import UnreadableImage
+from i2i.images.values import Range
 
 Labels = NDArray[np.int64]
 Row = dict[str, Any]
-"""By name, what belongs together: images and masks (C, H, W) uint8, labels int64."""
+"""By name, what belongs together: images (C, H, W), masks (1, H, W) uint8, labels int64."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,12 @@ class Domain:
 
     parts: Mapping[str, Pixels | Labels]
     usable: tuple[int, ...]
+
+    @property
+    def pixels(self) -> Pixels:
+        """The images themselves."""
+        images: Any = next(part for name, part in self.parts.items() if name in "ab")
+        return cast(Pixels, images)
 
     def row(self, place: int) -> Row:
         """What belongs to the place-th usable image. Raises UnreadableImage."""
@@ -55,7 +64,7 @@ def stacked(rows: Sequence[Row]) -> Row:
 
 @dataclass(frozen=True)
 class Taken:
-    """One step's micro-batches: images and masks (N, C, crop, crop), labels (N,); and what could not be read.
+    """One step's micro-batches: images and masks (N, C, H, W), labels (N,); and what could not be read.
 
     No micro-batch at all: the step has failed for that reason.
     """
@@ -73,18 +82,25 @@ class Steps:
 
     Args:
         a, b: the training images.
+        ranges: their values from dark to bright.
         order_a, order_b: of their usable ones.
         paired: both follow `order_a`.
         skip: an image that turns out unreadable is replaced by the next one.
+        window: height and width of what is cut at random; None for whole images.
+        flip: mirror half of them.
+        augment: further changes, in this order.
     """
 
     a: Domain
     b: Domain
+    ranges: tuple[Range, Range]
     order_a: Order
     order_b: Order
     paired: bool
     skip: bool
-    crop_size: int
+    window: Sides | None
+    flip: bool
+    augment: tuple[Augment, ...]
     batch_size: int
     n_batches: int
     n_micro_batches: int
@@ -118,12 +134,21 @@ class Steps:
         else:
             _, (a,) = take((self.a,), draw_a.index, self.skip, unreadable)
             _, (b,) = take((self.b,), draw_b.index, self.skip, unreadable)
-        return self._crops(a, draw_a) | self._crops(b, draw_b)
+        return self._changed("a", a, draw_a) | self._changed("b", b, draw_b)
 
-    def _crops(self, row: Row, draw: Draw) -> Row:
-        """A mask is cut and mirrored as its image is; a label stays."""
-        return {name: self._crop(part, draw) if part.ndim else part for name, part in row.items()}
-
-    def _crop(self, pixels: Array, draw: Draw) -> Array:
-        crop = pixels[:, draw.top : draw.top + self.crop_size, draw.left : draw.left + self.crop_size]
-        return crop[:, :, ::-1] if draw.mirrored else crop
+    def _changed(self, domain: Literal["a", "b"], row: Row, draw: Draw) -> Row:
+        """Cut, mirrored and augmented; a mask as its image, while a label stays."""
+        chance = draw.chance()
+        cut = slice(None), slice(None)
+        if self.window is not None:
+            top, left = corner(chance, row[domain].shape, self.window)
+            cut = slice(top, top + self.window[0]), slice(left, left + self.window[1])
+        mirrored = self.flip and chance.random() < 0.5
+        row = {name: part[:, *cut] if part.ndim else part for name, part in row.items()}
+        if mirrored:
+            row = {name: part[:, :, ::-1] if part.ndim else part for name, part in row.items()}
+        number = "ab".index(domain)
+        for place, augment in enumerate(self.augment):
+            of = (place,) if augment.shared or not self.paired else (place, number)
+            row = augment(row, domain, self.ranges[number], draw.chance(*of))
+        return row

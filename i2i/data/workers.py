@@ -17,25 +17,27 @@ from i2i.errors import I2IError, Problem
 
 
 def choose(wanted: int | None, steps: Steps) -> int:
-    """`wanted` processes; by default none if the pixels are at hand, or cannot be sent to another process.
+    """`wanted` processes; by default none if the pixels are at hand and nothing is done to them that takes time.
 
-    Raises I2IError if some are wanted and their images cannot be sent.
+    Nor are there any by default if images or augmentations cannot be sent to another process. Raises I2IError if some
+    are wanted and they cannot.
     """
     parts = (*steps.a.parts.values(), *steps.b.parts.values())
     decoded = [part.images for part in parts if isinstance(part, Decoded)]
-    strange = [type(images).__name__ for images in decoded if not _can_be_sent(images)]
+    augmentations = [augment.augmentation for augment in steps.augment]
+    strange = [type(thing).__name__ for thing in (*decoded, *augmentations) if not _can_be_sent(thing)]
     if wanted is None:
-        return 0 if strange or not decoded else min(4, (os.cpu_count() or 1) // 2)
+        return 0 if strange or not (decoded or augmentations) else min(4, (os.cpu_count() or 1) // 2)
     if wanted and strange:
         message = f"another process cannot import {strange[0]} from its file; set it to 0, or install the plugin"
         raise I2IError(Problem("data.n_workers", message))
     return wanted
 
 
-def _can_be_sent(images: object) -> bool:
+def _can_be_sent(thing: object) -> bool:
     """Whether a new process can import the class; one that is forked has it already."""
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    package = type(images).__module__.partition(".")[0]
+    package = type(thing).__module__.partition(".")[0]
     return method == "fork" or package == "__main__" or importlib.util.find_spec(package) is not None
 
 

@@ -6,12 +6,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from i2i.data.source import UnreadableImage
 from i2i.errors import Problem
+from i2i.images.picture import Colour, Picture, Stored, UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -23,17 +24,49 @@ _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values fo
 _DEEP = re.compile(r";16[BLN]'")
 
 
-def read_image(path: Path) -> Image.Image:
-    """The image of a file, decoded and turned upright by its EXIF orientation. Raises UnreadableImage."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its picture before it is decoded.
+
+    Args:
+        size: width and height, upright.
+        channels: without the alpha; of all pages.
+        dtype: one of `i2i.images.picture.TYPES`.
+        colour: what the channels mean.
+        alpha: whether there is one.
+        pages: 1 but for files with several.
+        format: a name in FORMATS.
+        mode: how the file itself calls its colours, to tell users: `CMYK`, `P`, `I;16`, `RGBA`.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    dtype: str
+    colour: Colour
+    alpha: bool
+    pages: int
+    format: str
+    mode: str
+
+
+def read(path: Path) -> Picture:
+    """The picture of a file, decoded and turned upright by its orientation. Raises UnreadableImage."""
     with _opened(path) as image:
-        return ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
+        picture = Picture.of(upright)
+        return replace(picture, stored=Stored(format=str(image.format).lower()))
 
 
-def check_image(path: Path) -> tuple[int, int]:
-    """Width and height, upright, from the file's header alone. Raises UnreadableImage."""
+def header(path: Path) -> Header:
+    """What the file says of its picture, without decoding it. Raises UnreadableImage."""
     with _opened(path) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION, 1) in _TURNED else (width, height)
+        turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+        grey = image.mode in ("1", "L", "LA", "La")
+        return Header(
+            (height, width) if turned else (width, height), 1 if grey else 3, "uint8", "grey" if grey else "rgb",
+            image.has_transparency_data, 1, str(image.format).lower(), image.mode,
+        )  # fmt: skip
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from PIL import Image
 
 from i2i.data import UnreadableImage
 from i2i.data.pixels import prepare
-from i2i.data.reading import check_image, read_image
+from i2i.images import Picture, header, read
 
 
 def picture(height=6, width=8, channels=3, seed=0):
@@ -19,8 +19,8 @@ def test_lossless_formats_are_exact(tmp_path, suffix):
     pixels = picture()
     path = tmp_path / f"image{suffix}"
     Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == ".webp" else {}))
-    assert np.array_equal(np.asarray(read_image(path)), pixels)
-    assert check_image(path) == (8, 6)
+    assert np.array_equal(read(path).pixels, pixels)
+    assert header(path).size == (8, 6)
 
 
 def test_exif_orientation_turns_the_image(tmp_path):
@@ -28,14 +28,14 @@ def test_exif_orientation_turns_the_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored as the camera lay; the top of the scene is at the right
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(np.asarray(read_image(tmp_path / "turned.png")), np.rot90(pixels, -1))
-    assert check_image(tmp_path / "turned.png") == (6, 8)
+    assert np.array_equal(read(tmp_path / "turned.png").pixels, np.rot90(pixels, -1))
+    assert header(tmp_path / "turned.png").size == (6, 8)
 
 
 def test_a_photo_with_previews_behind_it_is_one_image(tmp_path):
     image = Image.fromarray(picture(16, 16))
     image.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[image.resize((8, 8))])
-    assert read_image(tmp_path / "phone.jpg").size == (16, 16)
+    assert read(tmp_path / "phone.jpg").size == (16, 16)
 
 
 def save_16_bit_rgb(path):
@@ -95,28 +95,28 @@ REFUSED = {
 def test_refused_files_are_named_with_the_reason(tmp_path, kind):
     path = write(tmp_path / "image", kind)
     with pytest.raises(UnreadableImage, match=REFUSED[kind]) as error:
-        read_image(path)
+        read(path)
     assert error.value.problems[0].where == str(path)
     if kind != "truncated":  # its header is fine
         with pytest.raises(UnreadableImage, match=REFUSED[kind]):
-            check_image(path)
+            header(path)
 
 
 def test_too_many_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr("i2i.data.reading.MAX_PIXELS", 40)
+    monkeypatch.setattr("i2i.images.reading.MAX_PIXELS", 40)
     Image.fromarray(picture()).save(tmp_path / "large.png")
     with pytest.raises(UnreadableImage, match="8x6"):
-        read_image(tmp_path / "large.png")
+        read(tmp_path / "large.png")
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(UnreadableImage, match="No such file"):
-        read_image(tmp_path / "gone.png")
+        read(tmp_path / "gone.png")
 
 
 def test_prepare_keeps_pixels_of_the_right_size_and_puts_channels_first():
     pixels = picture(8, 8)
-    assert np.array_equal(prepare(Image.fromarray(pixels), 3, 8), pixels.transpose(2, 0, 1))
+    assert np.array_equal(prepare(Picture.of(Image.fromarray(pixels)), 3, 8), pixels.transpose(2, 0, 1))
     grey = picture(8, 8, 1)
     assert np.array_equal(prepare(Image.fromarray(grey), 1, 8), grey[None])
     assert np.array_equal(prepare(Image.fromarray(grey), 3, 8), np.stack([grey] * 3))
@@ -125,7 +125,7 @@ def test_prepare_keeps_pixels_of_the_right_size_and_puts_channels_first():
 def test_prepare_makes_grey_by_the_luma_of_bt_601():
     pixels = picture(8, 8)
     luma = pixels @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(prepare(Image.fromarray(pixels), 1, 8)[0] - luma).max() <= 1
+    assert np.abs(prepare(Picture.of(Image.fromarray(pixels)), 1, 8)[0] - luma).max() <= 1
 
 
 def test_prepare_puts_transparency_on_white():
@@ -154,7 +154,7 @@ def test_prepare_resizes_bicubically():
 def test_a_large_image_below_the_limit_is_read_without_a_warning(tmp_path, monkeypatch, recwarn):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow warns above it, and refuses above twice that
     Image.new("1", (9, 9)).save(tmp_path / "x.png")
-    assert check_image(tmp_path / "x.png") == (9, 9) and not recwarn.list
+    assert header(tmp_path / "x.png").size == (9, 9) and not recwarn.list
 
 
 def test_an_image_that_does_not_fit_into_the_memory_says_so(tmp_path, monkeypatch):
@@ -163,6 +163,6 @@ def test_an_image_that_does_not_fit_into_the_memory_says_so(tmp_path, monkeypatc
     def full(image):
         raise MemoryError
 
-    monkeypatch.setattr("i2i.data.reading.ImageOps.exif_transpose", full)
+    monkeypatch.setattr("i2i.images.reading.ImageOps.exif_transpose", full)
     with pytest.raises(UnreadableImage, match="too large for the memory"):
-        read_image(tmp_path / "x.png")
+        read(tmp_path / "x.png")
