@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from i2i import hookimpl
 from i2i.data import Split
-from i2i.data.folders import ImageFiles, find_all, subfolders, two_folders
+from i2i.data.folders import ImageFiles, find_all, two_folders
+from i2i.data.matching import Named, usual_patterns
+from i2i.data.paths import subfolders
 from i2i.errors import I2IError, Problem
 from i2i.images import Header, Picture, UnreadableImage
 from i2i.options import LocalPath
 
-N_SHOWN = 10
+
+def one_star(pattern: str) -> str:
+    """The pattern. Raises ValueError if it has not one * and no /."""
+    if pattern.count("*") != 1 or "/" in pattern:
+        raise ValueError(f"a pattern has one * and no folder, not {pattern!r}")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(one_star)]
 
 
 class Pairs:
@@ -25,10 +38,28 @@ class Pairs:
     Args:
         a, b: folders to train on; the same folders and names below them.
         test_a, test_b: held-out pairs, or neither.
+        mask_a, mask_b, test_mask_a, test_mask_b: folders of masks, each called as its image is; any suffix.
+        pattern_a, pattern_b: what files of a and of b are called, without folder and suffix: `*_photo`. A pair has the
+            same in place of *, and other files are not looked at.
     """
 
-    def __init__(self, *, a: LocalPath = "", b: LocalPath = "", test_a: LocalPath = "", test_b: LocalPath = "") -> None:
-        self._train, self._test = two_folders(a, b, test_a, test_b, matched)
+    def __init__(
+        self,
+        *,
+        a: LocalPath = "",
+        b: LocalPath = "",
+        test_a: LocalPath = "",
+        test_b: LocalPath = "",
+        mask_a: LocalPath = "",
+        mask_b: LocalPath = "",
+        test_mask_a: LocalPath = "",
+        test_mask_b: LocalPath = "",
+        pattern_a: Pattern = "*",
+        pattern_b: Pattern = "*",
+    ) -> None:
+        masks = {"mask_a": mask_a, "mask_b": mask_b, "test_mask_a": test_mask_a, "test_mask_b": test_mask_b}
+        match = partial(matched, patterns=(pattern_a, pattern_b))
+        self._train, self._test = two_folders(a, b, test_a, test_b, match, masks)
 
     def train(self) -> Split:
         return self._train
@@ -37,34 +68,31 @@ class Pairs:
         return self._test
 
 
-def matched(a: ImageFiles, b: ImageFiles) -> Split:
+def matched(a: ImageFiles, b: ImageFiles, patterns: tuple[str, str]) -> Split:
     """The pairs of two folders. Raises I2IError that names the files without exactly one partner."""
-    stems_a, stems_b = _by_stem(a), _by_stem(b)
-    problems: list[Problem] = []
-    for stems, others, files, other in ((stems_a, stems_b, a, b), (stems_b, stems_a, b, a)):
-        alone = [names[0] for stem, names in stems.items() if stem not in others]
-        if alone:
-            message = f"{len(alone)} of {len(files)} files have no partner in {str(other.folder)!r}: {_listed(alone)}"
-            problems.append(Problem(str(files.folder), message))
-        twice = [" and ".join(names) for names in stems.values() if len(names) > 1]
-        if twice:
-            problems.append(Problem(str(files.folder), f"have the same name but for the suffix: {_listed(twice)}"))
+    named_a, named_b = (Named.of(f.folder, f.names, p) for f, p in zip((a, b), patterns, strict=True))
+    problems = [
+        Problem(f"data.source.pattern_{domain}", f"no name in {str(f.folder)!r} is like {p!r}, such as {f.names[0]}")
+        for domain, f, p, named in zip("ab", (a, b), patterns, (named_a, named_b), strict=True)
+        if not named.names
+    ]
+    if not problems:
+        problems += [*named_a.alone(named_b), *named_a.twice(), *named_b.alone(named_a), *named_b.twice()]
     if problems:
-        raise I2IError(*problems)
-    stems = sorted(stems_a)
-    names_a, names_b = ([names[stem][0] for stem in stems] for names in (stems_a, stems_b))
+        raise I2IError(*problems, *_advice(named_a, named_b))
+    keys = sorted(named_a.names)
+    names_a, names_b = ([named.names[key][0] for key in keys] for named in (named_a, named_b))
     return Split(ImageFiles(a.folder, names_a), ImageFiles(b.folder, names_b), paired=True)
 
 
-def _by_stem(files: ImageFiles) -> dict[str, list[str]]:
-    stems: dict[str, list[str]] = defaultdict(list)
-    for name in files.names:
-        stems[str(PurePosixPath(name).with_suffix(""))].append(name)
-    return stems
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:N_SHOWN]) + (f" and {len(names) - N_SHOWN} more" if len(names) > N_SHOWN else "")
+def _advice(a: Named, b: Named) -> Iterator[Problem]:
+    """How the names would match, or where pairs of any names are listed."""
+    if found := usual_patterns(a, b):
+        n, (one, other) = found
+        wanted = f"pattern_a = {json.dumps(one)}, pattern_b = {json.dumps(other)}"
+        yield Problem("data.source", f"with {wanted} there would be {n} pairs")
+    elif not a.names.keys() & b.names.keys():
+        yield Problem("data.source", "the source `manifest` reads pairs of any names, from a table that lists them")
 
 
 class SideBySide:

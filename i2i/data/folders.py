@@ -5,24 +5,23 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from i2i.data.checksums import content_digest
 from i2i.data.matching import Named
+from i2i.data.paths import accessing, subfolders
 from i2i.data.source import Images, Split
-from i2i.errors import I2IError, Problem, collecting, suggest
+from i2i.errors import I2IError, Problem, collecting
 from i2i.images import Header, Picture, header, read
-from i2i.images.reading import SUFFIXES
+from i2i.images.formats import SUFFIXES
 from i2i.options import LocalPath
 
-FOREIGN = frozenset(
-    ".3fr .arw .avi .avif .cr2 .cr3 .dcm .dds .dng .eps .exr .fits .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe .jpf"
-    " .jpx .jxl .jxr .mhd .mkv .mov .mp4 .mrc .nef .nii .nrrd .orf .pam .pbm .pcx .pdf .pfm .pgm .pnm .ppm .psb .psd .qoi"
-    " .raf .raw .rw2 .sr2 .svg .svs .tga .webm .wmv .xcf".split()
+FOREIGN = (
+    ".3fr .arw .avi .avif .cr2 .cr3 .dcm .dds .dng .eps .exr .fits .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe "
+    ".jpf .jpx .jxl .jxr .mhd .mkv .mov .mp4 .mrc .nef .nii .nrrd .orf .pam .pbm .pcx .pdf .pfm .pgm .pnm .ppm .psb "
+    ".psd .qoi .raf .raw .rw2 .sr2 .svg .svs .tga .webm .wmv .xcf"
 )
 """Suffixes of images and films in other formats than ours."""
 
@@ -67,7 +66,7 @@ def find_images(folder: str | Path, where: str) -> ImageFiles:
         raise I2IError(Problem(where, "says no folder"))
     names: list[str] = []
     others: Counter[str] = Counter()
-    with _access(folder, where, "folder"):
+    with accessing(folder, where, "folder"):
         path = Path(folder).expanduser()
         if not path.is_dir():
             raise NotADirectoryError if path.exists() else FileNotFoundError
@@ -81,7 +80,7 @@ def find_images(folder: str | Path, where: str) -> ImageFiles:
     if not names:
         holds = f"; it holds {_counted(others)}" if others else ""
         raise I2IError(Problem(where, f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)}){holds}"))
-    if foreign := {suffix: n for suffix, n in others.items() if suffix in FOREIGN}:
+    if foreign := {suffix: n for suffix, n in others.items() if suffix in FOREIGN.split()}:
         message = f"{str(folder)!r} also holds {_counted(foreign)}, which i2i does not read; convert them, to PNG say"
         warnings.warn(message, stacklevel=2)
     return ImageFiles(path, sorted(names), others)
@@ -97,18 +96,6 @@ def find_all(*folders: tuple[str | Path, str]) -> list[ImageFiles]:
     if problems:
         raise I2IError(*problems)
     return found
-
-
-def find_file(file: str, where: str) -> Path:
-    """A file that is there. Raises I2IError, with `where` as the path in the recipe."""
-    if not file:
-        raise I2IError(Problem(where, "says no file"))
-    with _access(file, where, "file"):
-        path = Path(file).expanduser()
-        path.stat()
-        if path.is_dir():
-            raise IsADirectoryError
-    return path
 
 
 SplitOf = Callable[[ImageFiles, ImageFiles], Split]
@@ -216,40 +203,6 @@ class Root:
 
     def test(self) -> Split | None:
         return self._test
-
-
-def subfolders(folder: str, where: str) -> list[str]:
-    """Names of the folders in a folder, sorted. Raises I2IError if it is none."""
-    if not folder:
-        raise I2IError(Problem(where, "says no folder"))
-    with _access(folder, where, "folder"):
-        return sorted(entry.name for entry in Path(folder).expanduser().iterdir() if entry.is_dir())
-
-
-@contextmanager
-def _access(given: str | Path, where: str, what: Literal["file", "folder"]) -> Iterator[None]:
-    """Turns what the file system says into a message about this file or folder."""
-    shown = repr(str(given))
-    try:
-        yield
-    except FileNotFoundError:
-        message = f"there is no {what} {shown} (looked in {Path.cwd()}){_nearest(Path(given), what)}"
-        raise I2IError(Problem(where, message)) from None
-    except (NotADirectoryError, IsADirectoryError):
-        kinds = ("a file", "a folder") if what == "folder" else ("a folder", "a file")
-        raise I2IError(Problem(where, f"{shown} is {kinds[0]}, not {kinds[1]}")) from None
-    except OSError as error:
-        raise I2IError(Problem(where, f"cannot read {error.filename or shown}: {error.strerror}")) from error
-    except (RuntimeError, ValueError) as error:  # ~name of an unknown user; a zero byte
-        raise I2IError(Problem(where, f"{shown}: {error}")) from error
-
-
-def _nearest(missing: Path, what: Literal["file", "folder"]) -> str:
-    try:
-        beside = list(missing.expanduser().parent.iterdir())
-        return suggest(missing.name, [p.name for p in beside if p.is_dir() == (what == "folder")])
-    except OSError:
-        return ""
 
 
 def _counted(suffixes: Mapping[str, int]) -> str:
