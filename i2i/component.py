@@ -46,6 +46,7 @@ KINDS = {
         Kind("initialization", "initializations"),
         Kind("schedule", "schedules", ("n_steps", "n_steps_decay")),
         Kind("source", "sources"),
+        Kind("augmentation", "augmentations"),
         Kind("watcher", "watchers"),
     )
 }

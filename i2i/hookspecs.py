@@ -72,5 +72,10 @@ def register_sources() -> Factories:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_augmentations() -> Factories:  # type: ignore[empty-body]
+    """Random changes of training images: factory(*, options) -> Augmentation."""
+
+
+@hookspec
 def register_watchers() -> Factories:  # type: ignore[empty-body]
     """Observers of a run: factory(*, options) -> Watcher; it sees each log and may stop the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -139,3 +140,8 @@ class Conditioned(nn.Module):
     def forward(self, images: Tensor) -> Logits:
         logits: Logits = self.discriminator(torch.cat([self.condition, images], dim=1))
         return logits
+
+
+def size_multiple(*modules: nn.Module) -> int:
+    """What height and width must be multiples of: of every `size_multiple` that a module or a part of it declares."""
+    return math.lcm(*(int(getattr(part, "size_multiple", 1)) for module in modules for part in module.modules()))

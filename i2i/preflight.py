@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from i2i.data.geometry import Sides
 from i2i.errors import I2IError
-from i2i.method import Method
+from i2i.method import Method, size_multiple
 from i2i.receptive_field import receptive_field
 from i2i.registry import Builder
 from i2i.rehearsal import Rehearsal, Shape, Shown, Stage
@@ -38,45 +39,55 @@ class Finding:
 def examine(
     method: Method,
     *,
-    crop_size: int,
+    crop_size: int | Sides,
     channels: tuple[int, int],
     batch_size: int = 1,
     builder: Builder | None = None,
+    largest: Sides | None = None,
 ) -> list[Finding]:
     """Checks a built method against the images it will be trained on.
 
     A copy plays one step with grey images and made-up extras; the method and torch's generators stay as they are.
 
     Args:
-        crop_size: height and width of the images, in px.
+        crop_size: height and width of the images, in px; where nothing is cropped, of the smallest.
         channels: of both domains.
         batch_size: images per batch.
         builder: what the method was built by, to say how many layers of a discriminator would fit.
+        largest: height and width of the largest image, where sizes differ from step to step.
     """
-    if wrong := list(_multiples(method, crop_size)):
+    sides = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+    if wrong := list(_multiples(method, sides)):
         return wrong
     stage = Stage(method, Shown(channels, batch_size))
-    seen = stage.play(crop_size)
+    seen = stage.play(sides)
+    if seen.error is None and largest not in (None, sides) and (uneven := stage.play(sides, largest)).error is not None:
+        return [_uneven(sides, uneven)]
     layers = dict(method.named_modules())
     findings = [*_failure(method, seen, stage), *_normalizations(method, layers, seen, stage)]
     return [*findings, *_fields(method, layers, seen, builder)]
 
 
-def _multiples(method: Method, crop_size: int) -> Iterator[Finding]:
+def _uneven(smallest: Sides, seen: Rehearsal) -> Finding:
+    message = f"a step with images of {_px(seen.sides)} fails after one of {_px(smallest)}: {seen.error}"
+    return Finding("error", "data.preprocess", f"{message}; take a preprocess that crops, or no buffer of images")
+
+
+def _px(sides: Sides) -> str:
+    return f"{sides[0]} px" if sides[0] == sides[1] else f"{sides[1]}x{sides[0]} px"
+
+
+def _multiples(method: Method, sides: Sides) -> Iterator[Finding]:
     names = {module: name for name, module in method.named_modules()}
     told: dict[int, list[str]] = {}
     for direction, translator in method.translators().items():
-        told.setdefault(_multiple(translator), []).append(names.get(translator, f"the translator {direction}"))
+        told.setdefault(size_multiple(translator), []).append(names.get(translator, f"the translator {direction}"))
     for multiple, translators in told.items():
-        if crop_size % multiple:
-            below = crop_size // multiple * multiple
+        for side in sorted({side for side in sides if side % multiple}):
+            below = side // multiple * multiple
             fitting = f"{below} or {below + multiple}" if below else f"{multiple}"
             who = f"{' and '.join(translators)} need{'s' if len(translators) == 1 else ''}"
-            yield Finding("error", "data.crop_size", f"{who} a multiple of {multiple}, not {crop_size}: {fitting}")
-
-
-def _multiple(translator: nn.Module) -> int:
-    return math.lcm(*(int(getattr(module, "size_multiple", 1)) for module in translator.modules()))
+            yield Finding("error", "data.crop_size", f"{who} a multiple of {multiple}, not {side}: {fitting}")
 
 
 def _failure(method: Method, seen: Rehearsal, stage: Stage) -> Iterator[Finding]:
@@ -85,12 +96,12 @@ def _failure(method: Method, seen: Rehearsal, stage: Stage) -> Iterator[Finding]
         yield from (Finding("error", p.where, p.message) for p in error.problems)
     elif error is not None:
         layer = f" (in {seen.failed_in})" if seen.failed_in else ""
-        least = _least(method, seen.size, stage)
+        least = _least(method, min(seen.sides), stage)
         if least is None:
             reason = f"{type(error).__name__}: {error}"
-            yield Finding("error", "method", f"a step with images of {seen.size} px fails{layer}: {reason}")
+            yield Finding("error", "method", f"a step with images of {_px(seen.sides)} fails{layer}: {reason}")
         else:
-            message = f"images of {seen.size} px are too small for this method{layer}; at least {least} px"
+            message = f"images of {_px(seen.sides)} are too small for this method{layer}; at least {least} px"
             yield Finding("error", "data.crop_size", message)
 
 
@@ -106,7 +117,7 @@ def _normalizations(
             elif isinstance(layers[name], _InstanceNorm) and 0 < min(shape[2:], default=0) < SMALL_MAP:
                 small.setdefault(f"{type(layers[name]).__name__} sees {_maps(shape)}", []).append(name)
     if single:
-        least = _least(method, seen.size, stage)
+        least = _least(method, min(seen.sides), stage)
         larger = f"crops of at least {least} px" if least else "larger crops"
         for what, names in single.items():
             why = "the mean of one value is the value, so that nothing is left of it"
@@ -149,11 +160,11 @@ def _least(method: Method, size: int, stage: Stage) -> int | None:
 
 
 def _least_on(device: Literal["meta", "cpu"], largest: int, method: Method, size: int, stage: Stage) -> int | None:
-    unit = math.lcm(*(_multiple(t) for t in method.translators().values()))
+    unit = size_multiple(*method.translators().values())
     layers = dict(method.named_modules())
 
     def fits(n_units: int) -> bool:
-        seen = stage.try_out(n_units * unit, device)
+        seen = stage.try_out((n_units * unit, n_units * unit), on=device)
         shapes = ((layers[name], shape) for name, shapes in seen.inputs.items() for shape in shapes)
         return seen.error is None and all(_n_values(layer, shape) != 1 for layer, shape in shapes)
 
@@ -178,7 +189,7 @@ def _fields(
     norms = _normalization_classes(builder)
     told: dict[tuple[str, int], list[str]] = {}
     for name, layer in layers.items():
-        shapes = [s for s in seen.inputs.get(name, ()) if s[2:] == (seen.size, seen.size)]
+        shapes = [s for s in seen.inputs.get(name, ()) if s[2:] == seen.sides]
         scores = [s for s in seen.outputs.get(name, ()) if len(s) == 4 and s[1] == 1 and s[2:].count(1) < 2]
         if layer not in learning or not shapes or not scores or translating & {*layer.modules()}:
             continue
@@ -186,12 +197,12 @@ def _fields(
             field = receptive_field(layer, shapes[0][1], normalizations=norms)
         except Exception:  # it takes something else than one image
             continue
-        if field.pixels is None or field.pixels > seen.size:
+        if field.pixels is None or field.pixels > min(seen.sides):
             told.setdefault((str(field), shapes[0][1]), []).append(name)
     for (sees, n_channels), names in told.items():
         message = (
-            f"each score sees {sees}, more than a crop of {seen.size} px: it judges the whole image and not a patch"
-            f"{_also(names)}{_fewer_layers(builder, n_channels, seen.size)}"
+            f"each score sees {sees}, more than a crop of {_px(seen.sides)}: it judges the whole image and not a patch"
+            f"{_also(names)}{_fewer_layers(builder, n_channels, min(seen.sides))}"
         )
         yield Finding("warning", names[0], message)
 

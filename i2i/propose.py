@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from i2i.data.folders import find_images
-from i2i.images import header
 from i2i.device import pick_device, pick_precision
 from i2i.errors import I2IError
+from i2i.images import header
 from i2i.method import Batch
 from i2i.optim import DEFAULTS, build
 from i2i.registry import Registry

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le, Lt
 
 from i2i import optim
 from i2i.component import Component
@@ -16,10 +16,11 @@ from i2i.device import DeviceName, Precision
 from i2i.errors import I2IError, Problem, suggest
 from i2i.layers import RESERVED_TABLES
 from i2i.options import Options, validate
+from i2i.placed import AugmentOptions, ExtraLossOptions, Placed, label, read_list, tables
 from i2i.registry import Builder, Registry
 from i2i.slots import Slot
 
-PLANNED_TABLES = ("augment", "eval")
+PLANNED_TABLES = ("eval",)
 """Reserved for what is not built yet: using one is an error, not a silence."""
 
 
@@ -74,27 +75,6 @@ class Length(Options):
         return {"n_epochs": self.n_epochs or 0, "n_epochs_decay": self.n_epochs_decay or 0}
 
 
-class ExtraLossOptions(Options):
-    """`[[extra_loss]]` without the loss itself: where a pair loss is added."""
-
-    weight: Annotated[float, Gt(0)] = 1.0
-    between: tuple[str, str] | tuple[str, str, str]
-    player: str
-    label: str | None = None
-
-
-@dataclass(frozen=True)
-class ExtraLoss:
-    """A pair loss between tensors that the method publishes, for one player."""
-
-    loss: Builder
-    options: ExtraLossOptions
-
-    @property
-    def label(self) -> str:
-        return self.options.label or self.loss.qualified
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A recipe with every default filled in and every component found."""
@@ -106,7 +86,8 @@ class Recipe:
     schedule: Builder
     length: Length
     train: TrainOptions
-    extra_losses: tuple[ExtraLoss, ...]
+    extra_losses: tuple[Placed[ExtraLossOptions], ...]
+    augment: tuple[Placed[AugmentOptions], ...]
     watch: tuple[Builder, ...]
 
     def document(self) -> dict[str, Any]:
@@ -121,15 +102,16 @@ class Recipe:
             "optim": dict(self.optim),
             "schedule": {**self.schedule.spec(), **self.length.document()},
             "train": self.train.model_dump(mode="json"),
-            "extra_loss": [e.loss.spec() | e.options.model_dump(mode="json") for e in self.extra_losses],
+            "augment": [placed.document() for placed in self.augment],
+            "extra_loss": [placed.document() for placed in self.extra_losses],
             "watch": [w.spec() for w in self.watch],
         }
         return {key: value for key, value in document.items() if value or key == "requires"}
 
     def plugins(self) -> set[str]:
         """The plugins, beside the reference, whose components this recipe uses."""
-        extra = (e.loss for e in self.extra_losses)
-        roots = (self.method, self.source, self.schedule, *extra, *self.watch)
+        placed = [p.component for p in self.augment] + [p.component for p in self.extra_losses]
+        roots = (self.method, self.source, self.schedule, *placed, *self.watch)
         return {b.component.plugin for root in roots for b in root.walk()} - {"reference"}
 
 
@@ -161,17 +143,21 @@ def resolve(document: Mapping[str, Any], registry: Registry, plugins: Sequence[s
     schedule_builder = registry.settle(Slot("schedule"), None, {"name": "linear", **schedule}, "schedule", problems)
 
     train = validate(TrainOptions, _table(document, "train", problems), "train", problems)
-    extra_losses = tuple(_extra_losses(document, registry, problems))
+    augment = read_list(document, "augment", "augmentation", AugmentOptions, registry, problems)
+    extra_losses = read_list(document, "extra_loss", "loss", ExtraLossOptions, registry, problems)
+    labels = [label(extra) for extra in extra_losses]
+    for twice in {name for name in labels if labels.count(name) > 1}:
+        problems.append(Problem("extra_loss", f"two are called {twice!r}; give each a label"))
     watch = [
         registry.settle(Slot("watcher"), None, spec, f"watch.{i}", problems)
-        for i, spec in enumerate(_list(document, "watch", problems))
+        for i, spec in enumerate(tables(document, "watch", problems))
     ]
     if problems:
         raise I2IError(*problems)
     assert method and source and data_options and schedule_builder and length and train
     return Recipe(
         method, source, data_options, optim_table, schedule_builder, length, train,
-        extra_losses, tuple(w for w in watch if w),
+        extra_losses, augment, tuple(w for w in watch if w),
     )  # fmt: skip
 
 
@@ -230,30 +216,3 @@ def _table(document: Mapping[str, Any], key: str, problems: list[Problem]) -> Ma
         problems.append(Problem(key, f"must be a table, not {value!r}"))
         return {}
     return value
-
-
-def _list(document: Mapping[str, Any], key: str, problems: list[Problem]) -> list[Any]:
-    value = document.get(key, [])
-    if not isinstance(value, list):
-        problems.append(Problem(key, f"is a list of tables; write [[{key}]]"))
-        return []
-    return value
-
-
-def _extra_losses(document: Mapping[str, Any], registry: Registry, problems: list[Problem]) -> list[ExtraLoss]:
-    found: list[ExtraLoss] = []
-    for i, table in enumerate(_list(document, "extra_loss", problems)):
-        where = f"extra_loss.{i}"
-        if not isinstance(table, Mapping):
-            problems.append(Problem(where, f"must be a table, not {table!r}"))
-            continue
-        placing = {k: v for k, v in table.items() if k in ExtraLossOptions.model_fields}
-        options = validate(ExtraLossOptions, placing, where, problems)
-        rest = {k: v for k, v in table.items() if k not in placing}
-        loss = registry.settle(Slot("loss"), None, rest, where, problems)
-        if options and loss:
-            found.append(ExtraLoss(loss, options))
-    labels = [e.label for e in found]
-    for label in {label for label in labels if labels.count(label) > 1}:
-        problems.append(Problem("extra_loss", f"two are called {label!r}; give each a label"))
-    return found

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from i2i.data.geometry import Sides
 from i2i.measure import feature_maps
 from i2i.method import Batch, Method
 from i2i.receptive_field import NORMALIZATIONS
@@ -25,17 +26,17 @@ class Shown:
     channels: tuple[int, int]
     batch_size: int = 1
 
-    def batch(self, method: Method, size: int, device: torch.device) -> Batch:
-        """Grey images of `size` px, and the extras that the method needs."""
+    def batch(self, method: Method, sides: Sides, device: torch.device) -> Batch:
+        """Grey images of this height and width, and the extras that the method needs."""
         n = self.batch_size * method.n_batches
-        a, b = (torch.zeros(n, c, size, size) for c in self.channels)
-        return Batch(a, b, made_up_extras(method.needs, n, size)).map(lambda tensor: tensor.to(device))
+        a, b = (torch.zeros(n, c, *sides) for c in self.channels)
+        return Batch(a, b, made_up_extras(method.needs, n, sides)).map(lambda tensor: tensor.to(device))
 
 
-def made_up_extras(names: Iterable[str], n: int, size: int) -> dict[str, Tensor]:
+def made_up_extras(names: Iterable[str], n: int, sides: Sides) -> dict[str, Tensor]:
     """Extras for n images that nobody has looked at: every mask is all ones, every label is 0."""
     return {
-        name: torch.ones(n, 1, size, size) if name.startswith("mask") else torch.zeros(n, dtype=torch.long)
+        name: torch.ones(n, 1, *sides) if name.startswith("mask") else torch.zeros(n, dtype=torch.long)
         for name in names
     }
 
@@ -45,14 +46,14 @@ class Rehearsal:
     """What was seen, by the layers' names in the method.
 
     Args:
-        size: height and width of the images, in px.
+        sides: height and width of the images, in px.
         inputs: shapes of the first tensor that entered a layer.
         outputs: shapes of the largest map that left it.
         error: what the step raised, if it did not end.
         failed_in: the layer that raised it.
     """
 
-    size: int
+    sides: Sides
     inputs: dict[str, set[Shape]] = field(default_factory=dict)
     outputs: dict[str, set[Shape]] = field(default_factory=dict)
     error: Exception | None = None
@@ -69,16 +70,16 @@ class Stage:
         self.shown = shown
         self._originals = {"cpu": method, "meta": copy.deepcopy(method).to("meta")}
 
-    def play(self, size: int) -> Rehearsal:
-        """One step with images of this size; for real if it fails on the meta device, where it may want values."""
-        seen = self.try_out(size, "meta")
-        return self.try_out(size, "cpu") if seen.error is not None else seen
+    def play(self, *sides: Sides) -> Rehearsal:
+        """`try_out`; for real if it fails on the meta device, where it may want values."""
+        seen = self.try_out(*sides, on="meta")
+        return self.try_out(*sides, on="cpu") if seen.error is not None else seen
 
-    def try_out(self, size: int, on: Literal["meta", "cpu"]) -> Rehearsal:
-        """One step with images of this size, on that device."""
+    def try_out(self, *sides: Sides, on: Literal["meta", "cpu"]) -> Rehearsal:
+        """One step after the other, each with images of that height and width, on that device."""
         device = torch.device(on)
         method = copy.deepcopy(self._originals[on]).to(device).train()
-        seen = Rehearsal(size)
+        seen = Rehearsal(sides[0])
         stack: list[str] = []
         for name, layer in method.named_modules():
             if isinstance(layer, NORMALIZATIONS):
@@ -86,11 +87,12 @@ class Stage:
             if name:
                 layer.register_forward_pre_hook(partial(_enter, seen, stack, name))
                 layer.register_forward_hook(partial(_leave, seen, stack, name))
-        batch = self.shown.batch(method, size, device)
         with torch.random.fork_rng(devices=[]):
             try:
-                for _ in method.play(batch, 0):
-                    pass
+                for step, now in enumerate(sides):
+                    seen.sides = now
+                    for _ in method.play(self.shown.batch(method, now, device), step):
+                        pass
             except Exception as error:  # a plugin may raise anything, and all of it is to be told
                 seen.error, seen.failed_in = error, stack[-1] if stack else ""
         return seen

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from i2i.component import Component
 from i2i.data.table import DataOptions
 from i2i.manual import page
-from i2i.recipe import ExtraLossOptions, Length, TrainOptions
+from i2i.placed import AugmentOptions, ExtraLossOptions
+from i2i.recipe import Length, TrainOptions
 from i2i.registry import Registry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -46,7 +47,8 @@ def recipe_schema(registry: Registry) -> Schema:
         },
         "schedule": _kind("schedule", registry, definitions),
         "train": _table(TrainOptions, {}),
-        "extra_loss": {"type": "array", "items": {"anyOf": _extra_losses(registry, definitions)}},
+        "augment": _placed("augmentation", AugmentOptions, registry, definitions),
+        "extra_loss": _placed("loss", ExtraLossOptions, registry, definitions),
         "watch": {"type": "array", "items": _named(_kind("watcher", registry, definitions))},
     }
     return {
@@ -97,13 +99,16 @@ def _named(reference: Schema) -> Schema:
     return {**reference, "if": {"type": "object"}, "then": {"required": ["name"]}}
 
 
-def _extra_losses(registry: Registry, definitions: Schema) -> list[Schema]:
-    """For each pair loss: its table, with what says where it goes."""
-    _kind("loss", registry, definitions)
-    placing = _table(ExtraLossOptions, {})
-    tables = [definitions[f"loss.{name}"] for name in registry.names("loss")]
-    required = ["name", *placing["required"]]
-    return [{**t, "properties": {**t["properties"], **placing["properties"]}, "required": required} for t in tables]
+def _placed(kind: str, place: type[BaseModel], registry: Registry, definitions: Schema) -> Schema:
+    """A list of components of a kind: of each the table, with what says where it goes."""
+    _kind(kind, registry, definitions)
+    placing = _table(place, {})
+    components = [definitions[f"{kind}.{name}"] for name in registry.names(kind)]
+    required = ["name", *placing.get("required", [])]
+    choices = [
+        {**c, "properties": {**c["properties"], **placing["properties"]}, "required": required} for c in components
+    ]
+    return {"type": "array", "items": {"anyOf": choices} if choices else {"not": {}}}
 
 
 def _table(model: type[BaseModel], extra: Mapping[str, Schema]) -> Schema:

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,9 +18,10 @@ from i2i.device import cpu_capabilities, pick_device, pick_precision
 from i2i.distributed import World
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem, collecting, suggest
-from i2i.method import Method
+from i2i.method import Method, size_multiple
 from i2i.optim import build as build_optimizers
-from i2i.recipe import ExtraLoss, Recipe
+from i2i.placed import ExtraLossOptions, Placed, augment, label
+from i2i.recipe import Recipe
 from i2i.schedules import Schedule
 from i2i.trainer import ExtraTerm, Trainer, players_parameters
 
@@ -60,7 +61,6 @@ class Training:
             check_players(recipe, method)
         if problems:
             raise I2IError(*problems)
-        precision = pick_precision(options.precision, device)
         method.to(device)
         world.share(method)
         if not world.leads:
@@ -71,6 +71,8 @@ class Training:
                 source,
                 paired=method.paired,
                 needs=method.needs,
+                multiple=size_multiple(*method.translators().values()),
+                augment=[augment(placed) for placed in recipe.augment],
                 seed=options.seed,
                 n_batches=method.n_batches,
                 n_micro_batches=options.accumulate,
@@ -78,6 +80,8 @@ class Training:
                 world_size=world.size,
                 progress=progress,
             )
+        recipe = replace(recipe, data=data.options)
+        precision = pick_precision(options.precision, device, deep=data.deep)
         n_steps = recipe.length.steps(data.steps_per_epoch)
         schedule: Schedule = recipe.schedule(*n_steps)
         trainer = Trainer(
@@ -108,7 +112,7 @@ class Training:
 
     def environment(self, engine: Engine) -> dict[str, Any]:
         """What ran where, as JSON values: for `environment.json`."""
-        used = self.recipe.plugins()
+        used, data = self.recipe.plugins(), self.data
         return {
             "i2i": __version__,
             "torch": torch.__version__,
@@ -126,10 +130,10 @@ class Training:
                 if name in used or p.from_option
             },
             "data": {
-                key: {"name": name, "images": n}
-                for key, name, n in zip("ab", self.data.names, self.data.n_images, strict=True)
+                key: {"name": name, "images": n, "range": [limits.low, limits.high]}
+                for key, name, n, limits in zip("ab", data.names, data.n_images, data.ranges, strict=True)
             },
-            "skipped": self.data.skipped,
+            "skipped": data.skipped,
             "parameters": {
                 player: sum(p.numel() for p in own.values()) for player, own in self.trainer.parameters.items()
             },
@@ -152,16 +156,16 @@ def check_players(recipe: Recipe, method: Method) -> None:
         raise I2IError(*problems)
 
 
-def _term(extra: ExtraLoss, device: torch.device) -> ExtraTerm:
-    loss, options = extra.loss(), extra.options
+def _term(extra: Placed[ExtraLossOptions], device: torch.device) -> ExtraTerm:
+    loss, options, name = extra.component(), extra.options, label(extra)
     try:
         inspect.signature(loss).bind(*options.between)
     except TypeError:
-        message = f"{extra.loss.qualified!r} does not take {len(options.between)} tensors"
-        raise I2IError(Problem(f"extra_loss {extra.label!r}", message)) from None
+        message = f"{extra.component.qualified!r} does not take {len(options.between)} tensors"
+        raise I2IError(Problem(f"extra_loss {name!r}", message)) from None
     if isinstance(loss, nn.Module):
         loss.to(device)
-    return ExtraTerm(extra.label, loss, options.weight, options.between, options.player)
+    return ExtraTerm(name, loss, options.weight, options.between, options.player)
 
 
 def _device_name(device: torch.device) -> str:

@@ -17,7 +17,8 @@ from i2i.data.table import DataOptions
 from i2i.engine import Engine
 from i2i.manual import toml
 from i2i.optim import DEFAULTS
-from i2i.recipe import ExtraLossOptions, Length, TrainOptions
+from i2i.placed import AugmentOptions, ExtraLossOptions
+from i2i.recipe import Length, TrainOptions
 from i2i.run import Run
 from i2i.testing import check_component
 
@@ -183,6 +184,7 @@ def plain(value: object) -> str:
         ("[schedule]", Length, {}),
         ("[train]", TrainOptions, {}),
         ("[[extra_loss]]", ExtraLossOptions, {}),
+        ("[[augment]]", AugmentOptions, {}),
     ],
 )
 def test_every_key_of_a_recipe_is_documented(heading, model, also):

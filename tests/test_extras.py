@@ -165,7 +165,7 @@ def test_a_batch_splits_and_moves_with_its_extras():
 
 def test_cyclegan_publishes_masks():
     method = CycleGAN(3, 3, generator=Tint, discriminator=Judge)
-    batch = Batch(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), made_up_extras({"mask_a", "label_a"}, 2, 4))
+    batch = Batch(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), made_up_extras({"mask_a", "label_a"}, 2, (4, 4)))
     game = next(method.play(batch, 0))
     assert torch.equal(game.images["mask_a"], batch.extras["mask_a"]) and "label_a" not in game.images
     trainer = Trainer(
@@ -192,5 +192,5 @@ def mean_inside(prediction, target, mask):
 
 
 def test_made_up_extras():
-    made = made_up_extras({"mask_b", "label_a"}, 3, 8)
+    made = made_up_extras({"mask_b", "label_a"}, 3, (8, 8))
     assert torch.equal(made["mask_b"], torch.ones(3, 1, 8, 8)) and torch.equal(made["label_a"], torch.zeros(3).long())

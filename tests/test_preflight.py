@@ -107,7 +107,7 @@ def test_a_rehearsal_costs_nothing(engine: Engine, spec: dict[str, object]) -> N
     """Also of what is kept out of autocast, which does not know the meta device."""
     channels = (1, 3) if spec["name"] == "colorization" else (3, 3)
     method = engine.registry.resolve("method", {**spec, "discriminator": {"base_channels": 2}}, "method")(*channels)
-    assert Stage(method, Shown(channels)).try_out(64, "meta").error is None
+    assert Stage(method, Shown(channels)).try_out((64, 64), on="meta").error is None
 
 
 def test_instance_norm_below_4_px(engine: Engine) -> None:

@@ -131,6 +131,7 @@ def report_findings(training: Training) -> None:
         channels=data.channels,
         batch_size=training.recipe.data.batch_size,
         builder=training.recipe.method,
+        largest=data.sizes[-1],
     )
     for finding in found:
         if finding.level == "warning":

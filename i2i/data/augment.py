@@ -1,4 +1,4 @@
-"""Random changes of training images, before they become a batch: what an augmentation is, and how a recipe's are used."""
+"""Random changes of training images: what an augmentation is, and how those of a recipe are used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Augmentation(Protocol):
         """(C, H, W) changed as drawn: uint8 or, above 8 bits, float32 in [0, 1]; shape and type stay."""
 
     def mask(self, mask: Tensor, drawn: Any) -> Tensor:
-        """The mask (1, H, W), uint8, of an image changed as drawn: moved like it, or as it is if only colours change."""
+        """The mask (1, H, W), uint8, of an image changed as drawn: moved like it; as it is if only colours change."""
 
 
 @dataclass(frozen=True)

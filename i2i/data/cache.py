@@ -1,8 +1,8 @@
 """The cache of prepared images: one memory-mapped file for each domain, so that later epochs and runs decode nothing.
 
-A file holds the pixels of all images, one after the other; then an index in numpy's format, a row for each image: height
-and width (zero for what could not be read), and the least and largest value before it was resized; then the name of the
-pixels' type, and where the index begins. It is written under another name and then renamed: what has its name is
+A file holds the pixels of all images, one after the other; then an index in numpy's format, a row for each image:
+height and width (zero for what could not be read), and the least and largest value before it was resized; then the name
+of the pixels' type, and where the index begins. It is written under another name and then renamed: what has its name is
 complete.
 """
 

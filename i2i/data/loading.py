@@ -183,9 +183,12 @@ def _sizes(steps: Steps) -> list[Sides]:
     """Of what the method sees, smallest first."""
     if steps.window is not None:
         return [steps.window]
-    return sorted({domain.pixels.sides[index] for domain in (steps.a, steps.b) for index in domain.usable}, key=math.prod)
+    return sorted(
+        {domain.pixels.sides[index] for domain in (steps.a, steps.b) for index in domain.usable}, key=math.prod
+    )
 
 
 def _as_it_is(taken: Taken) -> Taken:
-    """Batches travel as arrays of the images' own type: of 8 bits, a quarter of the bytes, and no shared memory, which containers have little of."""
+    """Batches travel as arrays of the images' own type, a quarter of the bytes for 8 bits, and without shared memory,
+    which containers have little of."""
     return taken

@@ -24,7 +24,9 @@ from i2i.data.table import DataOptions
 from i2i.errors import I2IError, Problem
 
 Progress = Callable[[str, int, int], None]
-EXTRAS_FROM = "`fluent-emoji` and `manifest` give labels and masks where they are asked to, `labelled_folders` gives labels"
+EXTRAS_FROM = (
+    "`fluent-emoji` and `manifest` give labels and masks where they are asked to, `labelled_folders` gives labels"
+)
 PAIRS_FROM = "sources of pairs are `pairs`, `side_by_side`, `manifest` and `arrays`"
 N_SHOWN = 10
 N_WARNED = 3
@@ -79,7 +81,7 @@ def open_data(
     if test is not None:
         shown = Shown(test, *replace(opening, geometry=geometry.shows).split(test), True)
     else:
-        shown = Shown(train, *(opening.shown(d, images) for d, images in ((a, train.a), (b, train.b))), False)
+        shown = Shown(train, opening.shown(a, train.a), opening.shown(b, train.b), False)
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
     empty = [
@@ -150,7 +152,10 @@ class _Opening:
             if isinstance(values, Images):
                 what, how = name, Preparation(intake, self.geometry)
                 if part != key:
-                    what, how = f"{name} ({part})", Preparation(replace(intake, channels=1), self.geometry, as_mask=True)
+                    what, how = (
+                        f"{name} ({part})",
+                        Preparation(replace(intake, channels=1), self.geometry, as_mask=True),
+                    )
                 report: Report = partial(self.progress, what) if self.progress else _silent
                 parts[part], bad = _open(values, how, self.options.cache, report)
                 unreadable = bad | unreadable
@@ -183,7 +188,9 @@ def _uneven(a: Domain, b: Domain, options: DataOptions, stacked: bool, paired: b
         for name, domain in zip(options.names, (a, b), strict=True):
             if len(sizes := {domain.pixels.sides[index] for index in domain.usable}) > 1:
                 (h0, w0), (h1, w1) = sorted(sizes)[:: len(sizes) - 1]
-                message = f"the {name} images come in {len(sizes)} sizes, from {w0}x{h0} to {w1}x{h1} px, which make no batch"
+                message = (
+                    f"the {name} images come in {len(sizes)} sizes, from {w0}x{h0} to {w1}x{h1} px, which make no batch"
+                )
                 advice = f"take 1, or a preprocess that crops (not {options.preprocess!r})"
                 yield Problem("data.batch_size", f"{message}; {advice}")
     if paired and len(a.pixels.sides) and len(b.pixels.sides):

@@ -1,4 +1,4 @@
-"""From images to pixels of the sizes that are trained on: how each is prepared, and where the prepared ones are held."""
+"""From images to pixels of the sizes that are trained on: how each is prepared, and where they are then held."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ def mixed(name: str, dtype: np.dtype[Any], others: np.dtype[Any]) -> UnreadableI
 def look(images: Images, how: Preparation) -> tuple[np.dtype[Any], list[Sides], Unreadable]:
     """The type in which most images are to be held, the sizes that they become, and what is refused already.
 
-    From the files' headers. Where there are none, the first image tells the type, and sizes stay unknown (an empty list)
-    unless they differ from image to image.
+    From the files' headers. Where there are none, the first image tells the type, and sizes stay unknown (an empty
+    list) unless they differ from image to image.
     """
     every = isinstance(images, Checks) or how.geometry.window is None
     types: dict[int, np.dtype[Any]] = {}
@@ -168,9 +168,11 @@ def look(images: Images, how: Preparation) -> tuple[np.dtype[Any], list[Sides], 
             (width, height), sample = _sample(images, index)
             types[index] = how.held_as(how.intake.pixels(sample).dtype)
             sides.append(how.geometry.sides(height, width))
-        except (UnreadableImage, ValueError) as error:
-            known = isinstance(error, UnreadableImage)
-            unreadable[index] = error if known else UnreadableImage(Problem(images.name(index), str(error)))
+        except UnreadableImage as error:
+            unreadable[index] = error
+        except ValueError as error:
+            unreadable[index] = UnreadableImage(Problem(images.name(index), str(error)))
+        if index in unreadable:
             sides.append((0, 0))
     counted = Counter(types.values())
     usual = counted.most_common(1)[0][0] if counted else np.dtype(np.uint8)

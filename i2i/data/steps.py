@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from i2i.data.augment import Augment
 from i2i.data.geometry import Sides, corner
 from i2i.data.order import Draw, Order
-from i2i.data.pixels import Array, Pixels
+from i2i.data.pixels import Pixels
 from i2i.errors import Problem
 from i2i.images import UnreadableImage
 from i2i.images.values import Range

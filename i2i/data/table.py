@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from PIL import ImageColor
@@ -17,6 +18,7 @@ Channels = Annotated[int, Ge(1), Le(1024)]
 Side = Annotated[int, Ge(1), Le(32768)]
 Size = Side | tuple[Side, Side]
 RangeOption = Literal["type", "auto"] | tuple[float, float]
+RangeOptions = RangeOption | tuple[RangeOption, RangeOption]
 Percentile = Annotated[float, Ge(0), Le(100)]
 
 
@@ -29,7 +31,7 @@ class DataOptions(Options):
     """What images are resized to, in px, before they are cropped: a square, or [height, width]; for `scale_width` and
     `scale_shorter` the length of that side."""
     crop_size: Size = Field(256, validate_default=True)
-    """The window that is cut at random for training, in px: a square, or [height, width]. Test images are brought to it."""
+    """The window that is cut at random for training, in px: a square, or [height, width]. Test images become it too."""
     interpolation: Interpolation = "bicubic"
     """How images are resized; when they shrink, over all the pixels that become one."""
     flip: bool = True
@@ -38,9 +40,9 @@ class DataOptions(Options):
     """Images of each domain in a batch, on each process."""
     channels: Channels | tuple[Channels, Channels] = 3
     """1 for greyscale, 3 for RGB, any number for other bands; or one for each domain."""
-    range: RangeOption | tuple[RangeOption, RangeOption] = "type"
-    """The values that become -1 and 1: `[low, high]`, all that the integer type of the files holds (`type`), or what the
-    training images hold (`auto`, which is measured once and recorded); or one for each domain."""
+    range: RangeOptions = "type"
+    """The values that become -1 and 1: `[low, high]`, all that the integer type of the files holds (`type`), or what
+    the training images hold (`auto`, which is measured once and recorded); or one for each domain."""
     range_percentiles: tuple[Percentile, Percentile] = (0.0, 100.0)
     """Where `auto` takes low and high; what lies outside is clipped."""
     background: str = "white"
@@ -66,17 +68,19 @@ class DataOptions(Options):
     @property
     def both_ranges(self) -> tuple[RangeOption, RangeOption]:
         """`range` of domain a and of domain b."""
-        first = self.range[0] if isinstance(self.range, tuple) else self.range
-        if isinstance(self.range, str) or isinstance(first, float):
-            return self.range, self.range  # type: ignore[return-value]
-        return self.range  # type: ignore[return-value]
+        return _both(self.range)
 
     @property
     def intakes(self) -> tuple[Intake, Intake]:
         """What domain a and domain b take; a range that is still to be measured is not there yet."""
         red, green, blue = ImageColor.getrgb(self.background)[:3]
         a, b = (
-            Intake(channels, None if isinstance(limits, str) else Range(*limits), (red, green, blue), self.colours == "srgb")
+            Intake(
+                channels,
+                None if isinstance(limits, str) else Range(*limits),
+                (red, green, blue),
+                self.colours == "srgb",
+            )
             for channels, limits in zip(self.both_channels, self.both_ranges, strict=True)
         )
         return a, b
@@ -106,15 +110,16 @@ class DataOptions(Options):
             "scale_shorter_and_crop": min(height, width) <= wide,
         }
         if not least.get(str(preprocess), True):
-            raise ValueError(f"a crop of {shown(crop_size)} px does not fit into images of load_size = {shown(load_size)} px")
+            raise ValueError(
+                f"a crop of {shown(crop_size)} px does not fit into images of load_size = {shown(load_size)} px"
+            )
         return crop_size
 
     @field_validator("range")
     @classmethod
-    def _rises(cls, value: RangeOption | tuple[RangeOption, RangeOption]) -> RangeOption | tuple[RangeOption, RangeOption]:
-        parts = (value,) if isinstance(value, str) or isinstance(value[0], float) else value
-        for part in parts:
-            if not isinstance(part, str) and not float(part[0]) < float(part[1]) < float("inf"):  # type: ignore[arg-type]
+    def _rises(cls, value: RangeOptions) -> RangeOptions:
+        for part in _both(value):
+            if not isinstance(part, str) and not part[0] < part[1] < math.inf:
                 raise ValueError(f"goes from low to high, not from {part[0]} to {part[1]}")
         return value
 
@@ -133,6 +138,15 @@ class DataOptions(Options):
         except ValueError:
             raise ValueError(f"{value!r} is no colour; white, black or #8899aa") from None
         return value
+
+
+def _both(value: RangeOptions) -> tuple[RangeOption, RangeOption]:
+    """One for each domain, from one for both or one for each."""
+    if isinstance(value, str) or isinstance(value[0], float | int):
+        both: Any = (value, value)
+    else:
+        both = value
+    return both[0], both[1]
 
 
 def shown(size: Size) -> str:

@@ -67,6 +67,11 @@ class Picture:
         """Width and height."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def samples(self) -> Pixels:
+        """(H, W, C): the pixels and, after them, the alpha, as most files hold them."""
+        return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[:, :, None]], 2)
+
     @classmethod
     def of(cls, image: Image.Image | Pixels | Picture) -> Picture:
         """A picture from an 8-bit Pillow image or an array (H, W) or (H, W, C). Raises ValueError for others.
@@ -87,7 +92,8 @@ class Picture:
         n = pixels.shape[2]
         if n in (2, 4) and pixels.dtype == np.uint8:
             return cls(pixels[:, :, :-1], "grey" if n == 2 else "rgb", pixels[:, :, -1])
-        return cls(pixels, {1: "grey", 3: "rgb"}.get(n, "bands"))
+        colour: Colour = "grey" if n == 1 else "rgb" if n == 3 else "bands"
+        return cls(pixels, colour)
 
     def with_channels(self, n: int, background: tuple[int, int, int] = (255, 255, 255)) -> Picture:
         """The picture with n channels and no alpha: grey to RGB or back, what is transparent on the background.
@@ -127,7 +133,7 @@ def composed(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) ->
 def luma(pixels: Pixels) -> Pixels:
     """(H, W, 3) to (H, W, 1), by ITU-R 601; integers are rounded as Pillow rounds them."""
     if pixels.dtype.kind in "iu":
-        grey = (pixels.astype(np.int64) @ np.array(_LUMA, np.int64) + 0x8000) >> 16
+        grey: Pixels = (pixels.astype(np.int64) @ np.array(_LUMA, np.int64) + 0x8000) >> 16
     else:
         grey = pixels.astype(np.float64) @ (np.array(_LUMA) / 65536)
     return grey[:, :, None].astype(pixels.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import I2IError
-from i2i.method import Batch, Imagines, Method, Update
+from i2i.method import Batch, Imagines, Method, Update, size_multiple
 from i2i.rehearsal import made_up_extras
 from i2i.trainer import Trainer, players_parameters
 from i2i.translate import evaluating
@@ -196,11 +196,11 @@ def _batch(method: Method) -> Batch:
     sizes += [images.shape[-1] for images in _imagined(method, 0).values()] if isinstance(method, Imagines) else []
     size = max(sizes, default=SIZE)
     a, b = (torch.rand(n, 3, size, size) * 2 - 1 for _ in range(2))
-    return Batch(a, b, made_up_extras(method.needs, n, size))
+    return Batch(a, b, made_up_extras(method.needs, n, (size, size)))
 
 
 def _size(module: nn.Module) -> int:
-    multiple = int(getattr(module, "size_multiple", 1))
+    multiple = size_multiple(module)
     return -(-SIZE // multiple) * multiple
 
 
