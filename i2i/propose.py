@@ -29,12 +29,22 @@ ENOUGH_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look at a folder found: how many images, the median of their shorter sides in px, and 1 or 3 channels."""
+    """What a look at a folder found.
+
+    Args:
+        n_images: how many.
+        short_side: the median of their shorter sides, in px.
+        channels: the most that any of them has.
+        deep: some have more than 8 bits.
+        stretched: most are not nearly square.
+    """
 
     folder: Path
     n_images: int
     short_side: int
     channels: int
+    deep: bool = False
+    stretched: bool = False
 
     @property
     def name(self) -> str:
@@ -61,7 +71,7 @@ SCALES = (Scale(256, 64, 9), Scale(128, 64, 6), Scale(128, 32, 6), Scale(64, 32,
 def look(folder: Path, where: str) -> Seen:
     """Counts the images below a folder and opens some of them, evenly spaced. Raises I2IError."""
     found = find_images(folder, where)
-    sides, colours = [], []
+    sides, colours, deep, shapes = [], [], False, []
     for index in range(0, len(found), math.ceil(len(found) / N_LOOKED_AT)):
         try:
             seen = header(found.folder / found.name(index))
@@ -69,9 +79,12 @@ def look(folder: Path, where: str) -> Seen:
             continue  # training says which, and what to do about it
         sides.append(min(seen.size))
         colours.append(seen.channels)
+        deep = deep or seen.dtype != "uint8"
+        shapes.append(max(seen.size) / min(seen.size))
     if not sides:
         raise I2IError(f"{where}: none of the images in {str(folder)!r} can be read")
-    return Seen(folder, len(found), int(statistics.median(sides)), max(colours))
+    stretched = statistics.median(shapes) > 1.1
+    return Seen(folder, len(found), int(statistics.median(sides)), max(colours), deep, stretched)
 
 
 def propose(a: Seen, b: Seen, hours: float, registry: Registry, tell: Callable[[str], None]) -> str:
@@ -80,7 +93,7 @@ def propose(a: Seen, b: Seen, hours: float, registry: Registry, tell: Callable[[
     fitting = [s for s in SCALES if s.crop_size <= side] or [SCALES[-1]]
     per_epoch = max(a.n_images, b.n_images)
     for scale in fitting:
-        seconds = seconds_per_step(scale, (a.channels, b.channels), registry)
+        seconds = seconds_per_step(scale, (a.channels, b.channels), registry, deep=a.deep or b.deep)
         steps = int(hours * 3600 / seconds)
         tell(
             f"{scale.crop_size} px, {scale.base_channels} channels: {seconds:.2f} s per step, {steps:,} in {hours:g} h"
@@ -91,7 +104,7 @@ def propose(a: Seen, b: Seen, hours: float, registry: Registry, tell: Callable[[
     return _text(a, b, scale, n_epochs, seconds * n_epochs * per_epoch / 3600, hours, seconds)
 
 
-def seconds_per_step(scale: Scale, channels: tuple[int, int], registry: Registry) -> float:
+def seconds_per_step(scale: Scale, channels: tuple[int, int], registry: Registry, *, deep: bool = False) -> float:
     """Time of one step of CycleGAN on random images, measured after one to warm up."""
     device = pick_device("auto")
     spec = {
@@ -102,7 +115,7 @@ def seconds_per_step(scale: Scale, channels: tuple[int, int], registry: Registry
     }
     with torch.random.fork_rng():
         method = registry.resolve("method", spec, "method")(*channels).to(device)
-        bf16 = pick_precision("auto", device) == "bf16"
+        bf16 = pick_precision("auto", device, deep=deep) == "bf16"
         trainer = Trainer(method, build(DEFAULTS, players_parameters(method)), autocast=bf16)
         a, b = (torch.rand(1, c, scale.crop_size, scale.crop_size, device=device) * 2 - 1 for c in channels)
         seconds = []
@@ -141,6 +154,9 @@ def _text(a: Seen, b: Seen, scale: Scale, n_epochs: float, takes: float, hours: 
     if n_epochs < 200:
         notes.append(f"# The paper trains 200 epochs; {hours:g} h are enough for {n_epochs:g} on this machine.")
     notes = [*notes, "#"] if notes else []
+    range_ = 'range = "auto"               # values that become -1 and 1: measured, or [low, high]\n'
+    range_ = range_ if a.deep or b.deep else ""
+    squeezed = ' # into squares; "scale_shorter_and_crop" keeps shapes' if a.stretched or b.stretched else ""
     why = "; 0 leaves the term out" if same else "; 0, since the channels differ"
     names = [a.name, b.name] if a.name != b.name else ["a", "b"]
     return f"""\
@@ -169,6 +185,7 @@ n_layers = {scale.n_layers}                 # each score sees {34 if scale.n_lay
 [data]
 source = {{ name = "folders", a = {_toml(str(a.folder.resolve()))}, b = {_toml(str(b.folder.resolve()))} }}
 channels = {_toml(channels)}                 # 1: greyscale, 3: RGB
+{range_}preprocess = "resize_and_crop"{squeezed}
 load_size = {load_size}              # images become squares of this size …
 crop_size = {scale.crop_size}              # … and are cut to this one at random
 flip = true                  # false where left and right matter, as in writing

@@ -21,7 +21,7 @@ def timed(monkeypatch):
     def install(seconds: dict[Scale, float] | float) -> list[Scale]:
         asked: list[Scale] = []
 
-        def answer(scale, channels, registry):
+        def answer(scale, channels, registry, deep):
             asked.append(scale)
             return seconds if isinstance(seconds, float) else seconds[scale]
 

@@ -118,8 +118,10 @@ def test_to_pil_rounds_and_clamps():
     assert list(image.tobytes()) == [0, 255, 128, 255, 0, 100]
     colour = to_pil(torch.stack([torch.full((4, 5), v) for v in (-1.0, 0.0, 1.0)]))
     assert colour.mode == "RGB" and colour.size == (5, 4) and colour.getpixel((4, 3)) == (0, 128, 255)
-    with pytest.raises(ValueError, match=r"not \(2, 4, 4\)"):
-        to_pil(torch.zeros(2, 4, 4))
+    many = torch.linspace(-1, 1, 7).reshape(7, 1, 1).expand(7, 4, 5)
+    assert to_pil(many[:2]).mode == "L" and to_pil(many).getpixel((0, 0)) == (0, 43, 85)  # the first, the first three
+    with pytest.raises(ValueError, match=r"not \(4, 4\)"):
+        to_pil(torch.zeros(4, 4))
 
 
 def test_every_8_bit_level_survives():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from i2i.data.geometry import Preprocess
 from i2i.errors import I2IError, Problem
 from i2i.importer.flags import FLAGS
 from i2i.importer.weights import Network
@@ -34,7 +35,7 @@ def recipe_of(options: Options, networks: Mapping[str, Network]) -> tuple[Tables
         "generator": {**generator.spec, **_dropout(generator, options), **initialization},
         "discriminator": {**discriminator, **initialization},
         "adversarial": _adversarial(options, discriminator, remarks),
-        "data": _data(options, generator.channels),
+        "data": _data(options, generator.channels, remarks),
         "optim": {"lr": float(options["lr"]), "betas": [float(options["beta1"]), float(options["beta2"])]},
         "schedule": _schedule(options, remarks),
         "train": _train(options),
@@ -128,10 +129,15 @@ def _adversarial(options: Options, discriminator: Tables, remarks: list[str]) ->
     return known[mode]
 
 
-def _data(options: Options, channels: tuple[int, ...]) -> Tables:
+def _data(options: Options, channels: tuple[int, ...], remarks: list[str]) -> Tables:
+    preprocess = options["preprocess"]
+    if preprocess not in get_args(Preprocess):
+        remarks.append(f"preprocess = {preprocess} has no equivalent: resize_and_crop stands instead")
+        preprocess = "resize_and_crop"
     names = domains(Path(options["dataroot"]).name)
     data = {
         "source": _source(options),
+        "preprocess": preprocess,
         "load_size": int(options["load_size"]),
         "crop_size": int(options["crop_size"]),
         "flip": options["no_flip"] != "True",

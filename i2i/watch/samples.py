@@ -42,14 +42,14 @@ class Samples:
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """An 8-bit image from (C, H, W) in [-1, 1]: C = 1 is grey, C = 3 is RGB; rounded, and clamped to the range.
+    """An 8-bit image from (C, H, W) in [-1, 1], rounded and clamped: grey below three channels, else RGB.
 
-    Raises ValueError for another C.
+    To be looked at: of more channels the first is shown, or the first three. Raises ValueError for another shape.
     """
-    if image.dim() != 3 or image.shape[0] not in (1, 3):
-        raise ValueError(f"an image is (1, H, W) or (3, H, W), not {tuple(image.shape)}")
+    if image.dim() != 3:
+        raise ValueError(f"an image is (C, H, W), not {tuple(image.shape)}")
     levels = ((image.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return Image.fromarray((levels[0] if image.shape[0] == 1 else levels.permute(1, 2, 0)).contiguous().numpy())
+    return Image.fromarray((levels[0] if len(levels) < 3 else levels[:3].permute(1, 2, 0)).contiguous().numpy())
 
 
 def grid(images: Mapping[str, Tensor], names: tuple[str, str]) -> Image.Image:
