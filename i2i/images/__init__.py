@@ -1,7 +1,8 @@
 """Image files: pictures of any depth and number of channels, read and written without loss. No torch in here."""
 
+from i2i.images.header import Header
 from i2i.images.picture import Picture, Stored, UnreadableImage
-from i2i.images.reading import Header, header, read
+from i2i.images.reading import header, read
 from i2i.images.writing import write
 
 __all__ = ["Header", "Picture", "Stored", "UnreadableImage", "header", "read", "write"]

@@ -4,13 +4,13 @@ What `Stored.other` holds beside the pixels, where the file has it:
 
 | name | format | value |
 | --- | --- | --- |
-| `chunks` | PNG | ((kind, body), …), bytes, as they stand: gAMA, cHRM, sRGB, cICP, sBIT, tEXt, zTXt, iTXt, tIME |
+| `chunks` | PNG | ((kind, body), …), bytes, as they stand: gAMA, cHRM, sRGB, cICP, tEXt, zTXt, iTXt, tIME |
 | `comment` | JPEG, GIF | bytes |
 | `xmp` | JPEG, WebP, TIFF | bytes; in PNG it is one of the chunks |
 | `lossless` | WebP | whether the file itself was |
 | `compression` | TIFF | as in tifffile.COMPRESSION, in lower case: `none`, `lzw`, `adobe_deflate`, `zstd`, `jpeg`, … |
 | `predictor` | TIFF | whether there is one |
-| `photometric` | TIFF | as in tifffile.PHOTOMETRIC: `minisblack`, `miniswhite`, `rgb`, `palette`, `separated`, `ycbcr` |
+| `photometric` | TIFF | as in tifffile.PHOTOMETRIC: `minisblack`, `miniswhite`, `rgb`, `palette`, `separated`, … |
 | `planar` | TIFF | `contig` or `separate` |
 | `tile` | TIFF | (height, width); not there for strips |
 | `bigtiff` | TIFF | whether it is one |
@@ -80,7 +80,7 @@ SUFFIXES = tuple(sorted(suffix for format in _ALL for suffix in format.suffixes)
 KEPT_TAGS = (
     *(269, 270, 271, 272, 285, 286, 287, 297, 305, 306, 315, 316),  # names, description, make, place, software, date
     *(33432, 33550, 33723, 33922, 34264, 34735, 34736, 34737),  # copyright, IPTC, GeoTIFF
-    *(42112, 42113, 50838, 50839),  # GDAL's, ImageJ's
+    *(42112, 42113, 50838, 50839),  # those of GDAL and ImageJ
 )
 """TIFF tags that a file of translated pixels keeps: what says where, when and with what the picture was made."""
 

@@ -83,7 +83,8 @@ class Picture:
         if isinstance(image, Image.Image):
             alpha = image.has_transparency_data
             grey = image.mode in ("1", "L", "LA", "La")
-            return cls.of(np.asarray(image.convert(("LA" if grey else "RGBA") if alpha else "L" if grey else "RGB")))
+            mode = ("LA" if grey else "RGBA") if alpha else "L" if grey else "RGB"
+            return cls.of(np.asarray(image if image.mode == mode else image.convert(mode)))  # convert always copies
         pixels = image[:, :, None] if image.ndim == 2 else image
         if pixels.ndim != 3 or 0 in pixels.shape:
             raise ValueError(f"has the shape {image.shape}; an image is (H, W) or (H, W, C)")

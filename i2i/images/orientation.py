@@ -1,0 +1,53 @@
+"""Which way up a picture is: cameras store pixels as they lay, and a number from 1 to 8 that says how to turn them."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import numpy as np
+
+from i2i.images.picture import Pixels
+
+_TAG = 0x0112
+_TYPES = {3: "H", 4: "I"}  # SHORT and LONG
+_IN_XMP = re.compile(rb"""(tiff:Orientation(?:=["']|>))[2-8]""")
+
+
+def turned(orientation: int) -> bool:
+    """Whether width and height are exchanged."""
+    return orientation in (5, 6, 7, 8)
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """(H, W, …) as they are to be seen; numbers that mean nothing turn nothing."""
+    if turned(orientation):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def reset_exif(exif: bytes) -> tuple[bytes, int]:
+    """An EXIF block that says upright, all else where it was, since notes of makers point into it; and what it said."""
+    start = 6 if exif.startswith(b"Exif\0\0") else 0
+    order = ">" if exif[start : start + 2] == b"MM" else "<"
+    try:
+        (first,) = struct.unpack_from(f"{order}I", exif, start + 4)
+        (n_entries,) = struct.unpack_from(f"{order}H", exif, start + first)
+        for at in range(start + first + 2, start + first + 2 + 12 * n_entries, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, at)
+            if tag == _TAG and kind in _TYPES:
+                value = struct.Struct(order + _TYPES[kind])
+                (orientation,) = value.unpack_from(exif, at + 8)
+                return exif[: at + 8] + value.pack(1) + exif[at + 8 + value.size :], orientation
+    except struct.error:  # a damaged block turns nothing
+        pass
+    return exif, 1
+
+
+def reset_xmp(xmp: bytes) -> bytes:
+    """An XMP packet that says upright."""
+    return _IN_XMP.sub(rb"\g<1>1", xmp)
