@@ -18,6 +18,8 @@ What `Stored.other` holds beside the pixels, where the file has it:
 | `associated` | TIFF | whether colours were multiplied by the alpha (they are not in a `Picture`) |
 | `resolution` | TIFF | (across, down, unit), across and down as (numerator, denominator), unit as in the tag: 1, 2, 3 |
 | `tags` | TIFF | for each page a tuple of (code, type, count, value, False), what tifffile takes as `extratags` |
+| `ndim` | NPY, NPZ | 2 if the array is (H, W), 3 if it is (H, W, C) |
+| `name`, `compressed` | NPZ | the name of the array, without `.npy`; whether it is deflated |
 
 Tags are those of `KEPT_TAGS`; texts are bytes. The orientation is in none of these: pixels are upright.
 """

@@ -22,25 +22,25 @@ Shape = tuple[int, ...]
 
 def header(file: BinaryIO) -> Header:
     """What the file says of its array, without reading it."""
-    with _array(file) as (_, shape, _, dtype, format):
-        return _described(shape, dtype, format)
+    with _array(file) as (_, shape, _, dtype, stored):
+        return _described(shape, dtype, stored.format)
 
 
 def read(file: BinaryIO) -> Picture:
     """The array as a picture."""
-    with _array(file) as (content, shape, fortran, dtype, format):
-        _described(shape, dtype, format)
+    with _array(file) as (content, shape, fortran, dtype, stored):
+        _described(shape, dtype, stored.format)
         n_bytes = math.prod(shape) * dtype.itemsize
         if len(data := content.read(n_bytes + 1)) != n_bytes:  # one more tells whether there is more
             raise Refused(f"is damaged: its array takes {n_bytes} bytes, and it holds {_held(len(data), n_bytes)}")
         values = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
         native = np.ascontiguousarray(values, dtype.newbyteorder("="))
-        return replace(Picture.of(native), stored=Stored(format=format))
+        return replace(Picture.of(native), stored=replace(stored, other={**stored.other, "ndim": len(shape)}))
 
 
 @contextmanager
-def _array(file: BinaryIO) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[Any], str]]:
-    """Its bytes, shape, whether columns come first, type, and the name of the format."""
+def _array(file: BinaryIO) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[Any], Stored]]:
+    """Its bytes, shape, whether columns come first, type, and how the file holds it."""
     file.seek(0)
     if file.read(2) == b"PK":
         with zipfile.ZipFile(file) as archive:
@@ -49,10 +49,14 @@ def _array(file: BinaryIO) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[An
                 names = ", ".join(member.filename for member in arrays[:5]) + (", …" if len(arrays) > 5 else "")
                 raise Refused(f"holds {len(arrays)} arrays ({names}); one is an image" if arrays else "holds no array")
             with archive.open(arrays[0]) as member:
-                yield member, *_declared(member), "npz"
+                name, compressed = (
+                    arrays[0].filename.removesuffix(".npy"),
+                    arrays[0].compress_type != zipfile.ZIP_STORED,
+                )
+                yield member, *_declared(member), Stored("npz", other={"name": name, "compressed": compressed})
     else:
         file.seek(0)
-        yield file, *_declared(file), "npy"
+        yield file, *_declared(file), Stored("npy")
 
 
 def _declared(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
