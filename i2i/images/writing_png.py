@@ -22,9 +22,11 @@ def write_png(picture: Picture, file: BinaryIO) -> None:
     Rows are filtered by Paeth's predictor and compressed by run lengths and Huffman codes. Of a photo that makes a
     file as small as the usual search for repetitions does, in a tenth of the time.
     """
-    png = imagecodecs.PNG
+    png, samples = imagecodecs.PNG, picture.samples
+    if samples.shape[2] == 1:
+        samples = samples[:, :, 0]  # numpy cares for no stride of an axis of one, and so keeps it; imagecodecs does
     encoded = imagecodecs.png_encode(
-        np.ascontiguousarray(picture.samples), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH
+        np.ascontiguousarray(samples), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH
     )
     file.write(encoded[:_HEADER])
     for kind, body in _chunks(picture.stored):
