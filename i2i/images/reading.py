@@ -15,7 +15,7 @@ import numpy as np
 from i2i.errors import Problem
 from i2i.images import reading_arrays, reading_pillow, reading_tiff
 from i2i.images.formats import FORMATS
-from i2i.images.header import Header, Refused
+from i2i.images.headers import Header, Refused
 from i2i.images.picture import Picture, UnreadableImage
 from i2i.images.profiles import fault
 

@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from i2i.images.header import Header, Refused
+from i2i.images.headers import Header, Refused
 from i2i.images.picture import Picture, Stored
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -48,12 +48,10 @@ def _array(file: BinaryIO) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[An
             if len(arrays) != 1:
                 names = ", ".join(member.filename for member in arrays[:5]) + (", …" if len(arrays) > 5 else "")
                 raise Refused(f"holds {len(arrays)} arrays ({names}); one is an image" if arrays else "holds no array")
-            with archive.open(arrays[0]) as member:
-                name, compressed = (
-                    arrays[0].filename.removesuffix(".npy"),
-                    arrays[0].compress_type != zipfile.ZIP_STORED,
-                )
-                yield member, *_declared(member), Stored("npz", other={"name": name, "compressed": compressed})
+            (found,) = arrays
+            other = {"name": found.filename[:-4], "compressed": found.compress_type != zipfile.ZIP_STORED}
+            with archive.open(found) as member:
+                yield member, *_declared(member), Stored("npz", other=other)
     else:
         file.seek(0)
         yield file, *_declared(file), Stored("npy")

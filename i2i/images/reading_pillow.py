@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from i2i.images import reading_png
-from i2i.images.header import Header, Refused
+from i2i.images.headers import Header, Refused
 from i2i.images.orientation import reset_exif, reset_xmp, turned, upright
 from i2i.images.picture import Picture, Stored
 from i2i.images.profiles import from_cmyk

@@ -14,7 +14,7 @@ import numpy as np
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
 
 from i2i.images import reading_pillow
-from i2i.images.header import MAX_PAGES, MAX_PIXELS, Header, Refused
+from i2i.images.headers import MAX_PAGES, MAX_PIXELS, Header, Refused
 from i2i.images.orientation import turned, upright
 from i2i.images.picture import Picture, Pixels, Stored, opaque
 from i2i.images.profiles import from_cmyk
