@@ -135,6 +135,9 @@ class Half:
     def name(self, index: int) -> str:
         return self._files.name(index)
 
+    def path(self, index: int) -> Path:
+        return self._files.path(index)
+
     def read(self, index: int) -> Picture:
         whole = self._files.read(index)
         width = self._width(index, whole.size[0])
@@ -153,8 +156,7 @@ class Half:
 
     def _width(self, index: int, whole: int) -> int:
         if whole % 2:
-            path = self._files.folder / self._files.name(index)
-            raise UnreadableImage(Problem(str(path), f"is {whole} px wide, which cannot be halved"))
+            raise UnreadableImage(Problem(str(self.path(index)), f"is {whole} px wide, which cannot be halved"))
         return whole // 2
 
 

@@ -46,11 +46,14 @@ class ImageFiles:
     def name(self, index: int) -> str:
         return self.names[index]
 
+    def path(self, index: int) -> Path:
+        return self.folder / self.names[index]
+
     def read(self, index: int) -> Picture:
-        return read(self.folder / self.names[index])
+        return read(self.path(index))
 
     def header(self, index: int) -> Header:
-        return header(self.folder / self.names[index])
+        return header(self.path(index))
 
     def digest(self) -> str:
         return content_digest(self.folder, self.names)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i.data.geometry import Geometry, Sides
-from i2i.data.source import Checks, Images
+from i2i.data.source import Checks, Images, called
 from i2i.errors import Problem
 from i2i.images import Picture, UnreadableImage
 from i2i.images.intake import Intake
@@ -130,9 +130,9 @@ class Decoded:
         try:
             prepared = self.how(Picture.of(image))
         except (ValueError, OSError) as error:
-            raise UnreadableImage(Problem(self.images.name(index), str(error))) from error
+            raise UnreadableImage(Problem(called(self.images, index), str(error))) from error
         if prepared.pixels.dtype != self.dtype:
-            raise mixed(self.images.name(index), prepared.pixels.dtype, self.dtype)
+            raise mixed(called(self.images, index), prepared.pixels.dtype, self.dtype)
         return prepared
 
     def extremes(self) -> tuple[float, float]:
@@ -171,14 +171,14 @@ def look(images: Images, how: Preparation) -> tuple[np.dtype[Any], list[Sides], 
         except UnreadableImage as error:
             unreadable[index] = error
         except ValueError as error:
-            unreadable[index] = UnreadableImage(Problem(images.name(index), str(error)))
+            unreadable[index] = UnreadableImage(Problem(called(images, index), str(error)))
         if index in unreadable:
             sides.append((0, 0))
     counted = Counter(types.values())
     usual = counted.most_common(1)[0][0] if counted else np.dtype(np.uint8)
     for index, dtype in types.items():
         if dtype != usual:
-            unreadable.setdefault(index, mixed(images.name(index), dtype, usual))
+            unreadable.setdefault(index, mixed(called(images, index), dtype, usual))
     return usual, sides if every else [], unreadable
 
 

@@ -16,7 +16,8 @@ from i2i.images.picture import Pixels
 class Images(Protocol):
     """The images of one domain and split, by index from 0. `read` is called from several threads and processes.
 
-    With an attribute `in_memory = True` they are prepared once and held, not written to the cache.
+    With an attribute `in_memory = True` they are prepared once and held, not written to the cache. With a method
+    `path(index)` messages name the whole path.
     """
 
     def __len__(self) -> int: ...
@@ -29,6 +30,11 @@ class Images(Protocol):
 
     def digest(self) -> str:
         """SHA-256 over names and contents, hexadecimal: the key of the cache."""
+
+
+def called(images: Images, index: int) -> str:
+    """What messages call an image: its path, if it has one."""
+    return str(getattr(images, "path", images.name)(index))
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -114,6 +115,22 @@ class DataOptions(Options):
                 f"a crop of {shown(crop_size)} px does not fit into images of load_size = {shown(load_size)} px"
             )
         return crop_size
+
+    @field_validator("range", mode="before")
+    @classmethod
+    def _is_range(cls, value: Any) -> Any:
+        """In words of its own: pydantic would go through every member of the union."""
+
+        def one(part: Any) -> Any:
+            if isinstance(part, list | tuple) and [isinstance(n, int | float) for n in part] == [True, True]:
+                return float(part[0]), float(part[1])
+            return part if part in ("type", "auto") else None
+
+        pair = [one(part) for part in value] if isinstance(value, list | tuple) and len(value) == 2 else [None]
+        found = one(value) or (tuple(pair) if all(pair) else None)
+        if not found:
+            raise ValueError(f'is "type", "auto", [low, high], or a list of two of these, not {json.dumps(value)}')
+        return found
 
     @field_validator("range")
     @classmethod
