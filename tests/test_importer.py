@@ -274,6 +274,8 @@ def test_options_become_a_recipe(authors_folder, engine):
         ({"phase": "val"}, "data.source.b", str(Path("datasets/horse2zebra/valB").absolute())),
         ({"gan_mode": "vanilla"}, "adversarial.name", "vanilla"),
         ({"no_flip": "True"}, "data.flip", False),
+        ({"preprocess": "scale_width"}, "data.preprocess", "scale_width"),
+        ({"preprocess": "zoom"}, "data.preprocess", "resize_and_crop"),  # a remark says so
         ({"init_type": "xavier", "init_gain": "0.1"}, "generator.initialization", {"name": "xavier", "gain": 0.1}),
         ({"init_type": "kaiming"}, "discriminator.initialization", {"name": "kaiming"}),
         ({"netD": "pixel", "ndf": "8"}, "discriminator.base_channels", 8),
