@@ -170,7 +170,7 @@ def test_pages_of_colours():
 def test_a_tile_larger_than_the_picture_does_not_fill_the_disk():
     image = picture(other={"tile": (1 << 16, 1 << 16)})
     file = written(image, "tiff")
-    assert len(file.getvalue()) < 10_000
+    assert len(file.getvalue()) < 100_000
     assert np.array_equal(tifffile.imread(file), image.pixels)
 
 

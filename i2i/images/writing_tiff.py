@@ -22,6 +22,7 @@ _LOSSLESS = ("none", "lzw", _DEFLATE, "deflate", "packbits", "zstd", "lzma")  # 
 _LEVELED = (_DEFLATE, "deflate", "zstd")  # at level 1 they take half the time of the usual, for one per cent more
 _COLOURS = ("rgb", "palette", "separated", "ycbcr")  # all of them are read as RGB
 _CLASSIC = 2**32 - 2**25  # bytes: what offsets of 32 bits reach, with room for tags
+_TILE = 1024  # pixels: every tile is padded to its size, and a file may ask for one of gigabytes
 _BYTE, _ASCII, _LONG = 1, 2, 4
 _DESCRIPTION, _XMP = 270, 700
 _FOLDERS = {0x8769: "ExifTag", 0x8825: "GPSTag"}  # tags that lead to others; tifffile lets them pass by name only
@@ -78,11 +79,12 @@ def _layout(picture: Picture, page: Pixels) -> dict[str, Any]:
         "photometric": "rgb" if colours else "minisblack",
     }
     if n > 1:
+        n_extra = n - 3 if colours else n - 1
         layout["planarconfig"] = "separate" if planar else "contig"
-    if picture.alpha is not None:
-        layout["extrasamples"] = ["unassalpha"]
-    if tile := other.get("tile"):  # each is padded to its size, and a file may ask for one of gigabytes
-        layout["tile"] = [min(side, -(-n // 16) * 16) for side, n in zip(tile, (height, width), strict=True)]
+        layout["extrasamples"] = ["unassalpha"] if picture.alpha is not None else ["unspecified"] * n_extra
+    if tile := other.get("tile"):
+        largest = [max(_TILE, -(-n // 16) * 16) for n in (height, width)]
+        layout["tile"] = tuple(map(min, tile, largest))
     return layout
 
 
