@@ -336,9 +336,9 @@ def test_the_source_of_the_documentation_works(tmp_path):
     assert batch.a[0, :, 0, 0].tolist() == [1, -1, -1] and batch.b[0, :, 0, 0].tolist() == [-1, -1, 1]
 
 
-def test_the_documentation_names_every_source_and_option(registry):
+def test_the_documentation_names_every_source_and_option(engine):
     text = (PLUGINS.parent / "docs/data.md").read_text(encoding="utf-8")
-    for component in registry.components("source"):
+    for component in engine.registry.components("source"):
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{component.name}` |")]
         options = [info.alias for info in component.options.model_fields.values()]
         assert [part.strip() for part in row.split("|")][3] == ", ".join(f"`{option}`" for option in options)
