@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -98,8 +99,9 @@ def _stored(image: ImageFile, file: BinaryIO) -> tuple[Stored, int]:
     exif = info.get("exif", b"")
     if image.format == "PNG":
         other["chunks"], exif = reading_png.chunks(file)
-        if not exif and "Raw profile type exif" in info:
-            exif = image.getexif().tobytes()
+        if not exif and (text := info.get("Raw profile type exif")):
+            with suppress(ValueError):  # the third line says how long the hexadecimal numbers after it are
+                exif = bytes.fromhex("".join(text.split("\n")[3:]))
     elif image.format == "WEBP":
         other["lossless"] = _is_lossless(file)
     if image.format in ("JPEG", "WEBP") and (xmp := info.get("xmp")):
