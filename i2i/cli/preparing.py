@@ -141,9 +141,9 @@ def report_findings(training: Training) -> None:
 
 
 @contextmanager
-def loading(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def loading(quiet: bool = False, doing: str = "preparing images of") -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for preparing images; nothing is seen of it where there is nothing to wait for."""
-    columns = (TextColumn("preparing images of {task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn(doing + " {task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
 

@@ -1,0 +1,233 @@
+"""One look at every image of a set: each is decoded once, and what is to be known of it is kept."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageCms
+
+from i2i.data.geometry import Sides, resize
+from i2i.data.pixels import Preparation
+from i2i.data.source import Checks, Images
+from i2i.datasets.duplicates import SIDE, checksum, fingerprint
+from i2i.errors import Problem
+from i2i.images import Header, Picture, UnreadableImage
+from i2i.images.picture import Pixels
+
+N_VALUES = 2**22
+"""Of all images together, so many values at most tell the percentiles of deep images."""
+GREY = 8
+"""Channels that differ by no more, in levels of 256, are those of a grey image: JPEG leaves such differences."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of an image.
+
+    Args:
+        picture: it, without its pixels.
+        checksum: of the pixels.
+        fingerprint: of a thumbnail of it.
+        colourful: its channels differ; None if they are no colours.
+        constant: all its pixels are the same.
+        low, high: its least and largest value.
+        values: evenly spaced ones, of images above 8 bits.
+        profile: the name of its colour profile; empty if it has none.
+        becomes: height and width that it is resized to for training; None if that is not known.
+        misfit: why training refuses it; empty if it does not.
+        seconds: of one processor, to decode and to resize it.
+    """
+
+    picture: Header
+    checksum: bytes
+    fingerprint: NDArray[np.float32]
+    colourful: bool | None
+    constant: bool
+    low: float
+    high: float
+    values: NDArray[np.float64] | None
+    profile: str
+    becomes: Sides | None
+    misfit: str
+    seconds: float
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.picture.dtype)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its pixels in memory."""
+        width, height = self.picture.size
+        return width * height * self.picture.channels * self.dtype.itemsize
+
+
+@dataclass
+class Part:
+    """The images of one domain, for training or held out, and what was seen of them.
+
+    Args:
+        split: `train`, or `test` for those held out.
+        domain: `a` or `b`.
+        name: of the domain.
+        images: in the source's order.
+        paired: one index is one scene in both domains.
+        labels: of the images, or none.
+        masks: of the images, or none.
+        how: what training does with them; None: nobody has said yet.
+        looks: by index, of those that could be read.
+        unreadable: by index, why the others could not, or their masks.
+        bad_masks: by index, what is wrong with the mask of an image that can be read.
+    """
+
+    split: Literal["train", "test"]
+    domain: Literal["a", "b"]
+    name: str
+    images: Images
+    paired: bool = False
+    labels: Sequence[int] | None = None
+    masks: Images | None = None
+    how: Preparation | None = None
+    looks: dict[int, Look] = field(default_factory=dict)
+    unreadable: dict[int, Problem] = field(default_factory=dict)
+    bad_masks: dict[int, Problem] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return self.name if self.split == "train" else f"{self.name} (test)"
+
+    def look(self, n_values: int, progress: Progress) -> None:
+        """Looks at every image, and at every mask."""
+
+        def one(index: int) -> Look | Problem:
+            try:
+                return look(self.images, index, self.how, n_values)
+            except UnreadableImage as error:
+                return error.problems[0]
+            except (ValueError, OSError) as error:
+                return Problem(self.images.name(index), str(error))
+
+        for index, found in enumerate(in_threads(one, len(self.images))):
+            if isinstance(found, Look):
+                self.looks[index] = found
+            else:
+                self.unreadable[index] = found
+            if self.masks is not None:
+                self._look_at_mask(self.masks, index)
+            progress(self.title, index + 1, len(self.images))
+
+    def _look_at_mask(self, masks: Images, index: int) -> None:
+        name = masks.name(index)
+        try:
+            mask = Picture.of(masks.read(index))
+        except UnreadableImage as error:
+            self.unreadable.setdefault(index, Problem(name, f"the mask {error.problems[0].message}"))
+            return
+        if not mask.pixels.any():
+            self.bad_masks[index] = Problem(name, "marks nothing: it is black all over")
+        elif index in self.looks and mask.size != self.looks[index].picture.size:
+            sizes = "{}x{} px, and its image {}x{}".format(*mask.size, *self.looks[index].picture.size)
+            self.bad_masks[index] = Problem(name, f"is {sizes}")
+
+
+def in_threads(task: Callable[[int], Any], n: int) -> Iterator[Any]:
+    """task(0) to task(n - 1) in order; as many at a time as there are processors, since each image may be large."""
+    n_threads = os.cpu_count() or 1
+    waiting: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(n_threads) as pool:
+        for index in range(n + n_threads):
+            if index < n:
+                waiting.append(pool.submit(task, index))
+            if index >= n_threads and waiting:
+                yield waiting.popleft().result()
+
+
+def look(images: Images, index: int, how: Preparation | None, n_values: int) -> Look:
+    """Decodes an image and says what it is.
+
+    Args:
+        how: what training does with it, to know what it becomes and whether it fits.
+        n_values: how many values are kept of a deep image.
+
+    Raises UnreadableImage, or ValueError for what is no image.
+    """
+    started = time.thread_time()
+    picture = Picture.of(images.read(index))
+    if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
+        raise ValueError("holds values that are no numbers, or infinite")
+    becomes, misfit = None, ""
+    if how is not None:
+        try:
+            becomes = how(picture).pixels.shape[1:]
+        except ValueError as error:
+            misfit = str(error)
+    seconds = time.thread_time() - started
+    pixels = picture.pixels
+    deep = pixels.dtype != np.uint8
+    step = max(1, pixels.size // n_values)
+    return Look(
+        picture=images.header(index) if isinstance(images, Checks) else _header_of(picture),
+        checksum=checksum(picture),
+        fingerprint=fingerprint(thumbnail(picture, (SIDE, SIDE))),
+        colourful=_is_colourful(picture),
+        constant=bool((pixels == pixels[:1, :1]).all()),
+        low=float(pixels.min()),
+        high=float(pixels.max()),
+        values=pixels.reshape(-1)[::step].astype(np.float64) if deep else None,
+        profile=_profile_of(picture),
+        becomes=becomes,
+        misfit=misfit,
+        seconds=seconds,
+    )
+
+
+def thumbnail(picture: Picture, sides: Sides) -> NDArray[np.uint8]:
+    """(height, width, 3) to look at: on white; of bands the first, middle and last; deep ones from dark to bright."""
+    n = picture.pixels.shape[2]
+    shown = picture if picture.alpha is None else picture.with_channels(n)
+    bands = [0, n // 2, n - 1] if n > 2 else [0, 0, 0]
+    small: Pixels = resize(shown.pixels if n == 3 else shown.pixels[:, :, bands], sides, "bilinear")
+    if small.dtype == np.uint8:
+        return np.asarray(small, np.uint8)
+    wide = small.astype(np.float64)
+    low, high = wide.min(), wide.max()
+    return np.asarray(np.rint((wide - low) * (255 / (high - low) if high > low else 0)), np.uint8)
+
+
+def _is_colourful(picture: Picture) -> bool | None:
+    if picture.colour != "rgb":
+        return False if picture.colour == "grey" else None
+    height, width, _ = picture.pixels.shape
+    some = picture.pixels[:: max(1, height // 256), :: max(1, width // 256)]
+    spread = some.max(2).astype(np.float64) - some.min(2)
+    whole = 255.0 if some.dtype == np.uint8 else float(some.max()) - float(some.min())
+    return bool(spread.max() > GREY / 255 * whole)
+
+
+def _profile_of(picture: Picture) -> str:
+    if not picture.stored.profile:
+        return ""
+    try:
+        return ImageCms.getProfileDescription(BytesIO(picture.stored.profile)).strip() or "without a name"
+    except (ImageCms.PyCMSError, OSError):
+        return "damaged"
+
+
+def _header_of(picture: Picture) -> Header:
+    """Of a picture that comes from no file."""
+    stored = picture.stored
+    return Header(
+        picture.size, picture.pixels.shape[2], picture.pixels.dtype.name, picture.colour, picture.alpha is not None,
+        stored.pages, stored.format, "",
+    )  # fmt: skip
