@@ -85,7 +85,7 @@ def measure(builder: Builder, registry: Registry, *, size: int, channels: int, d
     kind, name = builder.component.kind.name, builder.qualified
     common: dict[str, Any] = {"name": name, "plugin": builder.component.plugin, "options": _options(builder)}
     wired = {"channels": NORM_SHAPE[1], "n_steps": N_STEPS[0], "n_steps_decay": N_STEPS[1]}
-    if kind in ("source", "watcher", "initialization"):
+    if kind in ("source", "augmentation", "watcher", "initialization"):
         return Measured(**common)
     built = builder(*(wired.get(argument, channels) for argument in builder.component.kind.wired))
     if kind == "schedule":

@@ -170,8 +170,9 @@ def _example(component: Component, registry: Registry) -> str:
         return "\n\n".join([_table("[method]", spec), *(_table(f"[{n}]", s) for n, s in slots.items() if s)])
     if kind == "source":
         return _table("[data]", {"source": spec})
-    if kind in ("schedule", "watcher"):
-        return _table({"schedule": "[schedule]", "watcher": "[[watch]]"}[kind], spec)
+    tables = {"schedule": "[schedule]", "augmentation": "[[augment]]", "watcher": "[[watch]]"}
+    if kind in tables:
+        return _table(tables[kind], spec)
     places = [
         (method, top, inner, option)
         for method in registry.components("method")

@@ -25,6 +25,7 @@ USES = {
     "initialization": ("generator.initialization", '[generator]\ninitialization = "{}"'),
     "schedule": ("schedule", '[schedule]\nname = "{}"\nn_epochs = 100\nn_epochs_decay = 100'),
     "source": ("data.source", '[data]\nsource = "{}"'),
+    "augmentation": ("augment", '[[augment]]\nname = "{}"'),
     "watcher": ("watch", '[[watch]]\nname = "{}"'),
 }
 """Every kind, with the place of a recipe where it goes."""
@@ -44,7 +45,7 @@ def write_plugin(name: str, kind: str, parent: Path) -> Path:
         raise I2IError(Problem(str(folder), "is there already; choose another name, or another place with --out"))
     key, recipe = USES[kind]
     words = kind.replace("_", " ")
-    value = f"'[{{name = \"{name}\"}}]'" if kind == "watcher" else name
+    value = f"'[{{name = \"{name}\"}}]'" if kind in ("augmentation", "watcher") else name
     values = {
         "name": name,
         "module": module,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -344,6 +345,54 @@ class Needy:
         raise I2IError("data.source.folder says nothing")
 
 
+class Shift:
+    """An augmentation that is broken in ways the tests choose."""
+
+    def __init__(self, *, how: str = "") -> None:
+        self.how = how
+        self.n_calls = 0
+
+    def draw(self, rng: np.random.Generator) -> int:
+        if self.how == "global":
+            return int(torch.randint(9, ()))
+        return int((np.random.default_rng() if self.how == "entropy" else rng).integers(9))
+
+    def image(self, pixels: Tensor, drawn: int) -> Tensor:
+        if len(pixels) == 5 if self.how == "some" else self.how == "none":
+            raise ValueError("5 channels are too many")
+        self.n_calls += self.how == "memory"
+        if self.how == "writes":
+            pixels[:] = 0
+        if self.how == "infinite" and pixels.is_floating_point():
+            return pixels / 0
+        moved = pixels.roll(drawn + self.n_calls, 2)
+        return {"shape": moved[:, 1:], "type": moved.double(), "array": moved.numpy()}.get(self.how, moved)
+
+    def mask(self, mask: Tensor, drawn: int) -> Tensor:
+        if self.how == "mask":
+            return mask.float()
+        return mask.roll({"still": 0, "back": -drawn}.get(self.how, drawn), 2)
+
+
+class Darken:
+    """An augmentation that moves nothing."""
+
+    def draw(self, rng: np.random.Generator) -> float:
+        return rng.random()
+
+    def image(self, pixels: Tensor, drawn: float) -> Tensor:
+        return (pixels * drawn).to(pixels.dtype)
+
+    def mask(self, mask: Tensor, drawn: float) -> Tensor:
+        return mask
+
+
+class Maskless:
+    """An augmentation that forgot the masks."""
+
+    draw, image = Darken.draw, Darken.image
+
+
 SOUND = [
     ("generator", Blur),
     ("discriminator", Patches),
@@ -356,6 +405,8 @@ SOUND = [
     ("method", Dream),
     ("source", Greys),
     ("source", Needy),
+    ("augmentation", Shift),
+    ("augmentation", Darken),
 ]
 
 BROKEN = [
@@ -444,6 +495,19 @@ BROKEN = [
     ("source", "source_gives_images", Greys, "list", r"train\(\) gives a list, not a Split"),
     ("source", "source_gives_images", Greys, "nameless", "an extra 'label'; its name ends in _a or _b"),
     ("source", "source_gives_images", Greys, "short", "1 of 'label_a' for 2 images"),
+    ("augmentation", "augmentation_has_its_methods", Maskless, "", r"has no method mask\(\)"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "shape", r"gives torch.uint8 of shape \(1, 31, 32\) for"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "type", r"image\(\) gives torch.float64 of shape"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "array", r"image\(\) gives a ndarray, not a tensor"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "mask", r"mask\(\) gives torch.float32 of shape"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "infinite", r"image\(\) gives values that are not finite"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "writes", r"image\(\) writes to what it is given"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "none", "refuses images of 1, 3 and 5 channels"),
+    ("augmentation", "augmentation_draws_from_its_generator", Shift, "global", "draws from a global generator"),
+    ("augmentation", "augmentation_draws_from_its_generator", Shift, "entropy", "another image for the same draw"),
+    ("augmentation", "augmentation_draws_from_its_generator", Shift, "memory", "another image for the same draw"),
+    ("augmentation", "augmentation_moves_masks_along", Shift, "still", "moves a mask otherwise than its image"),
+    ("augmentation", "augmentation_moves_masks_along", Shift, "back", "moves a mask otherwise than its image"),
     ("watcher", "watcher_has_its_methods", Deaf, "", r"has no method finished\(\)"),
 ]
 
@@ -472,6 +536,7 @@ def test_every_check_catches_something():
     ("loss", Distance, "exempt"),
     ("adversarial_loss", Game, "penalty"),
     ("method", Pull, "equal"),
+    ("augmentation", Shift, "some"),
 ])  # fmt: skip
 def test_what_is_declared_is_allowed(kind, factory, how):
     assert check(kind, factory, {"how": how}) == []

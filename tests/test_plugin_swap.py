@@ -20,6 +20,8 @@ from i2i.trainer import Trainer
 from i2i.watch import Stop
 
 CALLED = []
+SEEN = []
+"""The last batch of the method below."""
 
 
 class Generator(nn.Module):
@@ -112,6 +114,20 @@ class Halving:
         return 0.5**step
 
 
+class Night:
+    """Makes every image black."""
+
+    def draw(self, rng):
+        return None
+
+    def image(self, pixels, drawn):
+        CALLED.append("augmentation")
+        return pixels * 0
+
+    def mask(self, mask, drawn):
+        return mask
+
+
 class Watcher:
     """Stops at once."""
 
@@ -159,6 +175,7 @@ class Regression(Method):
 
     def play(self, batch, step):
         CALLED.append("method")
+        SEEN[:] = [batch.a, batch.b]
         l1 = (self.encoder(self.net(batch.a)) - self.encoder(batch.b)).abs().mean()
         yield Update("net", {"l1": self.weight * l1})
 
@@ -207,6 +224,7 @@ def plugin():
         "initializations": {"mine": Ones},
         "schedules": {"mine": Halving},
         "sources": {"mine": Source},
+        "augmentations": {"mine": Night},
         "watchers": {"mine": Watcher},
     }
     for plural, factories in offers.items():
@@ -230,6 +248,12 @@ SWAPS = {
     "initialization": {"discriminator": {**PATCHGAN, "initialization": "mine"}},
     "schedule": {"schedule": {"name": "mine", "n_steps": 2}},
     "source": {"data": {"source": {"name": "mine", "paired": True}, **DATA}},
+    "augmentation": {
+        "augment": [{"name": "mine", "domain": "b"}],
+        "data": {"source": "mine", "n_workers": 0, **DATA},
+        "method": "mine",
+        **WITHOUT_GAME,
+    },
     "watcher": {"watch": ["mine"]},
 }
 
@@ -249,6 +273,7 @@ def test_swapped(kind, tmp_path):
     reason = loop.go()
     assert type(loop.training.trainer) is Trainer
     assert kind in CALLED
+    assert kind != "augmentation" or ((SEEN[1] == -1).all() and SEEN[0].std() > 0.1)  # black in b alone
     assert reason == ("seen enough" if kind == "watcher" else "")
     assert any(not torch.equal(p, before[name]) for name, p in loop.training.method.named_parameters())
     assert run.weights("ab").is_file()

@@ -73,4 +73,4 @@ class Augment:
 
 
 def _tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels))
+    return torch.from_numpy(np.require(pixels, requirements=("C", "W")))  # torch warns of what cannot be written to
