@@ -1,5 +1,6 @@
 """The contract's checks notice what breaks it: for each of them, a component that it catches."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from i2i.data.source import Split
 from i2i.errors import I2IError
+from i2i.images import Header
 from i2i.method import Batch, Method, Update
 from i2i.testing import CHECKS, check
 
@@ -312,17 +314,26 @@ class Deaf:
 class Grey:
     """Images of one grey."""
 
+    def __init__(self, how: str = "") -> None:
+        self.how = how
+
     def __len__(self) -> int:
-        return 2
+        return 0 if self.how == "empty" else 2
 
     def name(self, index: int) -> str:
-        return str(index)
+        return f"../{index}" if self.how == "outside" else str(index)
 
-    def read(self, index: int) -> Image.Image:
-        return Image.new("RGB", (8, 8), "grey")
+    def read(self, index: int) -> object:
+        if self.how == "flat":
+            return np.zeros(64, np.uint8)
+        value = int.from_bytes(os.urandom(1)) if self.how == "random" else 128
+        return Image.new("RGB", (8, 8), (value, value, value))
+
+    def header(self, index: int) -> Header:
+        return Header((8, 9 if self.how == "high" else 8), 3, "uint8", "rgb", False, 1, "png", "RGB")
 
     def digest(self) -> str:
-        return "grey"
+        return os.urandom(4).hex() if self.how == "digest" else "grey"
 
 
 class Greys:
@@ -333,7 +344,7 @@ class Greys:
 
     def train(self) -> object:
         extras = {"": {"label_a": [0, 1], "mask_b": Grey()}, "nameless": {"label": [0, 1]}, "short": {"label_a": [0]}}
-        return [1, 2] if self.how == "list" else Split(Grey(), Grey(), extras=extras.get(self.how, {}))
+        return [1, 2] if self.how == "list" else Split(Grey(), Grey(self.how), extras=extras.get(self.how, {}))
 
     def test(self) -> None: ...
 
@@ -495,6 +506,12 @@ BROKEN = [
     ("source", "source_gives_images", Greys, "list", r"train\(\) gives a list, not a Split"),
     ("source", "source_gives_images", Greys, "nameless", "an extra 'label'; its name ends in _a or _b"),
     ("source", "source_gives_images", Greys, "short", "1 of 'label_a' for 2 images"),
+    ("source", "source_gives_images", Greys, "empty", r"train\(\): gives no image"),
+    ("source", "source_gives_images", Greys, "outside", r"name\(\) gives '../1'; a name is a path below some folder"),
+    ("source", "source_gives_images", Greys, "flat", r"read\(\) gives a ndarray, not .*: has the shape \(64,\)"),
+    ("source", "source_tells_the_truth_in_headers", Greys, "high", r"tells of \(\(8, 9\), 3, .* gives \(\(8, 8\), 3,"),
+    ("source", "source_repeats_itself", Greys, "digest", "built again, it gives another digest or other names"),
+    ("source", "source_repeats_itself", Greys, "random", "reading image 1 again gives another image"),
     ("augmentation", "augmentation_has_its_methods", Maskless, "", r"has no method mask\(\)"),
     ("augmentation", "augmentation_keeps_shapes", Shift, "shape", r"gives torch.uint8 of shape \(1, 31, 32\) for"),
     ("augmentation", "augmentation_keeps_shapes", Shift, "type", r"image\(\) gives torch.float64 of shape"),

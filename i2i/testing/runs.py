@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
-from PIL import Image
+import numpy as np
 
-from i2i.data.source import Split
+from i2i.data.source import Checks, Images, Split
 from i2i.errors import I2IError
+from i2i.images import Picture
+from i2i.images.picture import Pixels
 from i2i.schedules import Observes
 
 Build = Callable[..., Any]
@@ -44,13 +47,7 @@ def schedule_is_pure_or_saves(build: Build) -> Iterator[str]:
 
 def source_gives_images(build: Build) -> Iterator[str]:
     """It gives images of both domains, or says which option it needs"""
-    try:
-        source = build()
-    except I2IError:  # without options there may be nothing to read
-        return
-    for name, split in (("train", source.train()), ("test", source.test())):
-        if split is None and name == "test":
-            continue
+    for name, split in _splits(build):
         if not isinstance(split, Split):
             yield f"{name}() gives a {type(split).__name__}, not a Split"
             continue
@@ -61,15 +58,74 @@ def source_gives_images(build: Build) -> Iterator[str]:
                 yield f"{name}() gives an extra {extra!r}; its name ends in _a or _b"
             elif len(values) != (n := len(split.a if extra.endswith("_a") else split.b)):
                 yield f"{name}() gives {len(values)} of {extra!r} for {n} images"
-        for images in (split.a, split.b):
-            if len(images) == 0:
-                yield f"{name}() gives no image"
-                continue
-            image = images.read(len(images) - 1)
-            if not isinstance(image, Image.Image):
-                yield f"{name}(): read() gives a {type(image).__name__}, not a PIL image"
-            if not isinstance(images.name(0), str) or not isinstance(images.digest(), str):
-                yield f"{name}(): name() and digest() must give text"
+        for images in _images(split):
+            yield from (f"{name}(): {message}" for message in _wrong_images(images))
+
+
+def source_tells_the_truth_in_headers(build: Build) -> Iterator[str]:
+    """Where it can check images without decoding them, it says of each what reading it gives"""
+    for name, split in _splits(build):
+        for images in _images(split):
+            if len(images) and isinstance(images, Checks):
+                seen, picture = images.header(0), Picture.of(images.read(0))
+                told = (seen.size, seen.channels, seen.dtype, seen.alpha)
+                found = (picture.size, picture.pixels.shape[2], picture.pixels.dtype.name, picture.alpha is not None)
+                if told != found:
+                    yield f"{name}(): header() tells of {told}, read() gives {found}: size, channels, type, alpha"
+
+
+def source_repeats_itself(build: Build) -> Iterator[str]:
+    """It gives the same images under the same digest at every time"""
+    for (name, split), (_, again) in zip(_splits(build), _splits(build), strict=True):
+        for images, others in zip(_images(split), _images(again), strict=True):
+            if images.digest() != others.digest() or _names(images) != _names(others):
+                yield f"{name}(): built again, it gives another digest or other names"
+            elif (last := len(images) - 1) >= 0 and not np.array_equal(_pixels(images, last), _pixels(others, last)):
+                yield f"{name}(): reading image {last} again gives another image under the same digest"
+
+
+def _splits(build: Build) -> Iterator[tuple[str, Any]]:
+    """What a source gives; nothing if it needs options, and nothing for held-out images if there are none."""
+    try:
+        source = build()
+    except I2IError:  # without options there may be nothing to read
+        return
+    yield "train", source.train()
+    if (test := source.test()) is not None:
+        yield "test", test
+
+
+def _images(split: Any) -> list[Images]:
+    """The images of both domains, and the masks."""
+    if not isinstance(split, Split):
+        return []
+    return [split.a, split.b, *(extra for extra in split.extras.values() if isinstance(extra, Images))]
+
+
+def _wrong_images(images: Images) -> Iterator[str]:
+    if not len(images):
+        yield "gives no image"
+        return
+    if not isinstance(images.digest(), str):
+        yield f"digest() gives a {type(images.digest()).__name__}, not text"
+    name = images.name(len(images) - 1)
+    if not isinstance(name, str):
+        yield f"name() gives a {type(name).__name__}, not text"
+    elif PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        yield f"name() gives {name!r}; a name is a path below some folder"
+    image = images.read(len(images) - 1)
+    try:
+        Picture.of(image)
+    except (ValueError, AttributeError) as error:
+        yield f"read() gives a {type(image).__name__}, not a Picture, an 8-bit PIL image or an array of one: {error}"
+
+
+def _names(images: Images) -> list[str]:
+    return [images.name(index) for index in range(len(images))]
+
+
+def _pixels(images: Images, index: int) -> Pixels:
+    return Picture.of(images.read(index)).pixels
 
 
 def watcher_has_its_methods(build: Build) -> Iterator[str]:
@@ -81,5 +137,5 @@ def watcher_has_its_methods(build: Build) -> Iterator[str]:
 
 
 SCHEDULE = (schedule_gives_factors, schedule_is_pure_or_saves)
-SOURCE = (source_gives_images,)
+SOURCE = (source_gives_images, source_tells_the_truth_in_headers, source_repeats_itself)
 WATCHER = (watcher_has_its_methods,)
