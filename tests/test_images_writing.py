@@ -263,6 +263,27 @@ def test_notes_of_other_formats_survive():
         assert seen.pages[0].tags.valueof(700) == xmp
 
 
+def test_xmp_of_a_png_goes_with_it():
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    chunks = ((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),)
+    for format in ("png", "jpeg", "webp", "tiff"):
+        with Image.open(written(picture(other={"chunks": chunks}), format)) as seen:
+            assert seen.info["xmp"] == xmp
+
+
+@pytest.mark.parametrize("format", [format.name for format in FORMATS.values() if format.writes])
+@pytest.mark.parametrize("size", [(1, 9), (13, 1), (1, 1)])
+def test_pixels_may_lie_anyhow_in_memory(format, size):
+    image = picture(size=size)
+    pixels = image.pixels
+    for turned in (pixels[::-1, ::-1], np.asfortranarray(pixels), pixels.transpose(1, 0, 2), pixels[:, :, :1]):
+        if format == "webp" and turned.shape[2] == 1:
+            continue
+        other = Picture(turned, "grey" if turned.shape[2] == 1 else "rgb")
+        plain = Picture(np.array(turned, order="C"), other.colour)
+        assert written(other, format).getvalue() == written(plain, format).getvalue()
+
+
 def test_tiff_keeps_its_tags_and_its_resolution_as_they_stand():
     tags = (
         (270, 2, 0, "Müller".encode(), False),

@@ -15,7 +15,7 @@ from PIL import Image
 from i2i.errors import suggest
 from i2i.images.formats import FORMATS, Format
 from i2i.images.picture import Picture, Pixels, Stored
-from i2i.images.writing_png import write_png
+from i2i.images.writing_png import XMP_KEYWORD, write_png
 from i2i.images.writing_tiff import write_tiff
 
 _SIDES = {"jpeg": 65_500, "webp": 16_383}  # pixels: the longest of libjpeg and of the format
@@ -37,7 +37,7 @@ def write(picture: Picture, to: Path | BinaryIO, format: str) -> None:
     """
     if reason := _refusal(picture, format):
         raise ValueError(reason)
-    picture = _with_fitting_profile(picture)
+    picture = _fitting(picture, format)
     if isinstance(to, Path):
         with to.open("w+b") as file:
             _WRITERS[format](picture, file)
@@ -88,12 +88,15 @@ def _refusal(picture: Picture, name: str) -> str:
     return ""
 
 
-def _with_fitting_profile(picture: Picture) -> Picture:
-    """Without a profile for other colours: what was RGB may be grey now, or the other way round."""
+def _fitting(picture: Picture, format: str) -> Picture:
+    """With what its file said beside the pixels as this format says it, and without what is not for these colours."""
     stored = picture.stored
-    space = stored.profile[16:20]  # of the colours that it is for: ICC.1:2022, 7.2.6
-    fits = picture.pixels.shape[2] // stored.pages in {b"GRAY": (1, 2), b"RGB ": (3, 4)}.get(space, ())
-    return picture if fits else replace(picture, stored=replace(stored, profile=b""))
+    space = stored.profile[16:20]  # of the colours that a profile is for: ICC.1:2022, 7.2.6
+    n = picture.pixels.shape[2] // stored.pages
+    profile = stored.profile if n in {b"GRAY": (1, 2), b"RGB ": (3, 4)}.get(space, ()) else b""
+    texts = [body for _, body in stored.other.get("chunks", ()) if body.startswith(XMP_KEYWORD)]
+    moved = {"xmp": texts[0].removeprefix(XMP_KEYWORD)} if texts and format != "png" else {}
+    return replace(picture, stored=replace(stored, profile=profile, other={**stored.other, **moved}))
 
 
 def _write_jpeg(picture: Picture, file: BinaryIO) -> None:
@@ -123,8 +126,8 @@ def _write_npz(picture: Picture, file: BinaryIO) -> None:
 
 
 def _array(picture: Picture) -> Pixels:
-    """(H, W) for one channel, unless the file had (H, W, 1); else (H, W, C)."""
-    samples = picture.samples
+    """(H, W) for one channel, unless the file had (H, W, 1); else (H, W, C). Rows come first."""
+    samples = np.ascontiguousarray(picture.samples)
     return samples[:, :, 0] if samples.shape[2] == 1 and picture.stored.other.get("ndim", 2) == 2 else samples
 
 

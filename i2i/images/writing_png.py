@@ -14,6 +14,8 @@ from i2i.images.picture import Picture, Stored
 
 _HEADER = 33  # bytes: the signature and the chunk IHDR, after which chunks may come
 _INCH = 0.0254  # metres
+XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
+"""How an international text begins that is an XMP packet, not compressed."""
 
 
 def write_png(picture: Picture, file: BinaryIO) -> None:
@@ -22,12 +24,10 @@ def write_png(picture: Picture, file: BinaryIO) -> None:
     Rows are filtered by Paeth's predictor and compressed by run lengths and Huffman codes. Of a photo that makes a
     file as small as the usual search for repetitions does, in a tenth of the time.
     """
-    png, samples = imagecodecs.PNG, picture.samples
-    if samples.shape[2] == 1:
-        samples = samples[:, :, 0]  # numpy cares for no stride of an axis of one, and so keeps it; imagecodecs does
-    encoded = imagecodecs.png_encode(
-        np.ascontiguousarray(samples), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH
-    )
+    png = imagecodecs.PNG
+    # A copy, since numpy leaves the stride of an axis of one as it was, which imagecodecs minds.
+    samples = np.array(picture.samples, order="C")
+    encoded = imagecodecs.png_encode(samples, level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.PAETH)
     file.write(encoded[:_HEADER])
     for kind, body in _chunks(picture.stored):
         file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
@@ -43,7 +43,7 @@ def _chunks(stored: Stored) -> Iterator[tuple[bytes, bytes]]:
     if stored.exif:
         yield b"eXIf", stored.exif.removeprefix(b"Exif\0\0")
     if xmp := stored.other.get("xmp"):
-        yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+        yield b"iTXt", XMP_KEYWORD + xmp
     if comment := stored.other.get("comment"):
         yield b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")
     yield from stored.other.get("chunks", ())
