@@ -87,3 +87,25 @@ def display_p3():
     """A colour profile of red, green and blue that are not those of sRGB."""
     primaries = (0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1)
     return imagecodecs.cms_profile("rgb", whitepoint=(0.3127, 0.3290, 1), primaries=primaries, gamma=2.2)
+
+
+def ink_profile():
+    """A colour profile (ICC.1:2001-04) of four inks that are all the same grey: L* is 100 less 25 for each."""
+
+    def place(value):  # of L*, and grey for a* and b*
+        return struct.pack(">3H", round(value / 100 * 0xFF00), 0x8000, 0x8000)
+
+    corners = b"".join(place(100 - 25 * bin(inks).count("1")) for inks in range(16))
+    ends = struct.pack(">2H", 0, 65535)
+    identity = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+    table = b"mft2\0\0\0\0\4\3\2\0" + identity + struct.pack(">2H", 2, 2) + 4 * ends + corners + 3 * ends
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    name = b"desc\0\0\0\0" + struct.pack(">I", 4) + b"ink\0" + bytes(78)
+    tags = {b"A2B0": table, b"wtpt": white, b"desc": name, b"cprt": b"text\0\0\0\0none\0"}
+    at, index, body = 128 + 4 + 12 * len(tags), b"", b""
+    for tag, data in tags.items():
+        index += tag + struct.pack(">2I", at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    start = b"\0\0\0\0lcms\2\x20\0\0prtrCMYKLab " + bytes(12) + b"acsp" + bytes(28)
+    start += struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return struct.pack(">I", at + len(body)) + start[4:] + struct.pack(">I", len(tags)) + index + body

@@ -37,7 +37,9 @@ _CMYK = 1  # an InkSet
 _AS_ANY: dict[str, Any] = {
     f"is_{kind}": False for kind in ("ome", "mmstack", "ndtiff", "ndpi", "lsm")
 }  # some would open other files
-_BROKEN_CHAIN = "<tifffile.TiffPages"  # how its log begins when a page points to one that is not there
+_BROKEN = ("<tifffile.TiffPages ", " series ")  # in its log where a page points, or a stack reaches, beyond the end
+
+_INCOMPLETE = "is damaged or truncated: not all of its pages are there"
 
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
@@ -47,7 +49,7 @@ class _Ear(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         heard = _heard.get()
-        if heard is not None:
+        if heard is not None and record.levelno >= logging.ERROR:
             heard.append(record.getMessage())
         return heard is None
 
@@ -84,8 +86,7 @@ def read(file: BinaryIO) -> Picture:
 def _pages(file: BinaryIO) -> Iterator[tuple[TiffFile, list[TiffPage]]]:
     """The pages of a file, without the smaller copies of the first that some hold."""
     file.seek(0)
-    heard: list[str] = []
-    token = _heard.set(heard)
+    token = _heard.set([])
     try:
         with TiffFile(file, **_AS_ANY) as tiff:
             pages: list[TiffPage] = []
@@ -94,8 +95,9 @@ def _pages(file: BinaryIO) -> Iterator[tuple[TiffFile, list[TiffPage]]]:
                     pages.append(cast(TiffPage, tiff.pages[len(pages)]))
             if len(pages) > MAX_PAGES:
                 raise Refused(f"has more than {MAX_PAGES:,} pages")
-            if not pages or any(message.startswith(_BROKEN_CHAIN) for message in heard):
-                raise Refused("is damaged or truncated: not all of its pages are there")
+            if not pages:
+                raise Refused(_INCOMPLETE)
+            _check_complete()
             yield tiff, pages[:1] + [page for page in pages[1:] if not page.is_reduced]
     finally:
         _heard.reset(token)
@@ -116,8 +118,16 @@ def _bits(page: TiffPage) -> int:
 
 def _n_images(tiff: TiffFile, pages: list[TiffPage]) -> int:
     """As many as pages, but for a stack of which ImageJ or tifffile wrote only the first page's tags."""
-    stack = len(pages) == 1 and (pages[0].is_imagej or pages[0].is_shaped)
-    return int(tiff.series[0].size // pages[0].size) if stack else len(pages)
+    if len(pages) > 1 or not (pages[0].is_imagej or pages[0].is_shaped):
+        return len(pages)
+    n = int(tiff.series[0].size // pages[0].size)
+    _check_complete()
+    return n
+
+
+def _check_complete() -> None:
+    if any(sign in message for message in _heard.get() or () for sign in _BROKEN):
+        raise Refused(_INCOMPLETE)
 
 
 def _described(pages: list[TiffPage], n: int) -> Header:
