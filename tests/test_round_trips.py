@@ -1,12 +1,13 @@
 """Files through `read` and `write`, and through the values that a network sees: nothing changes on the way."""
 
+import struct
 from dataclasses import replace
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from i2i.images import header, read, write
 from i2i.images.formats import FORMATS
@@ -186,6 +187,25 @@ def test_formats_with_loss_become_png(tmp_path, suffix, format):
         info = about(again)[0]
         assert (info["icc_profile"], info["xmp"]) == (PROFILES["RGB"], XMP)
         assert info["dpi"] == pytest.approx((300, 300), abs=0.02)
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_a_preview_of_other_pixels_is_not_kept(tmp_path, endian):
+    block = Image.Exif()
+    block.endian = endian
+    block[0x0112], block[271] = 6, "Maker"
+    with_preview = bytearray(block.tobytes())
+    end = 6 + 8 + 2 + 12 * 2  # behind the two tags: where the next folder begins
+    assert with_preview[end : end + 4] == bytes(4)
+    with_preview[end : end + 4] = struct.pack(f"{endian}I", len(with_preview) - 6)
+    with_preview += struct.pack(f"{endian}HHHII", 1, 0x0103, 3, 1, 6 << (16 if endian == ">" else 0)) + bytes(4)
+    Image.fromarray(values(3, "uint8")).save(tmp_path / "x.jpg", exif=bytes(with_preview))
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert image.getexif().get_ifd(ExifTags.IFD.IFD1) == {0x0103: 6}
+    write(read(tmp_path / "x.jpg"), tmp_path / "x.png", "png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert dict(image.getexif()) == {0x0112: 1, 271: "Maker"}
+        assert not image.getexif().get_ifd(ExifTags.IFD.IFD1)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -31,21 +31,27 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def reset_exif(exif: bytes) -> tuple[bytes, int]:
-    """An EXIF block that says upright, all else where it was, since notes of makers point into it; and what it said."""
+    """An EXIF block that says upright and has no preview, since that shows other pixels; and what it said.
+
+    All else stays where it was, since notes of makers point into it.
+    """
+    block, orientation = bytearray(exif), 1
     start = 6 if exif.startswith(b"Exif\0\0") else 0
     order = ">" if exif[start : start + 2] == b"MM" else "<"
     try:
-        (first,) = struct.unpack_from(f"{order}I", exif, start + 4)
-        (n_entries,) = struct.unpack_from(f"{order}H", exif, start + first)
-        for at in range(start + first + 2, start + first + 2 + 12 * n_entries, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", exif, at)
+        (first,) = struct.unpack_from(f"{order}I", block, start + 4)
+        (n_entries,) = struct.unpack_from(f"{order}H", block, start + first)
+        end = start + first + 2 + 12 * n_entries
+        for at in range(start + first + 2, end, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", block, at)
             if tag == _TAG and kind in _TYPES:
                 value = struct.Struct(order + _TYPES[kind])
-                (orientation,) = value.unpack_from(exif, at + 8)
-                return exif[: at + 8] + value.pack(1) + exif[at + 8 + value.size :], orientation
+                (orientation,) = value.unpack_from(block, at + 8)
+                value.pack_into(block, at + 8, 1)
+        struct.pack_into("4x", block, end)  # where the folder of the preview begins
     except struct.error:  # a damaged block turns nothing
         pass
-    return exif, 1
+    return bytes(block), orientation
 
 
 def reset_xmp(xmp: bytes) -> bytes:
