@@ -36,10 +36,15 @@ class Range:
 
     def from_unit(self, values: Pixels, dtype: np.dtype[Any]) -> Pixels:
         """[-1, 1] to values of that type: integers rounded, and clipped to what the type holds."""
-        wide = (np.clip(values.astype(np.float64), -1, 1) + 1) * ((self.high - self.low) / 2) + self.low
+        wide = values.astype(np.float64)
+        np.clip(wide, -1, 1, out=wide)
+        wide += 1
+        wide *= (self.high - self.low) / 2
+        wide += self.low
         if dtype.kind in "iu":
             info = np.iinfo(dtype)
-            return np.clip(np.rint(wide), info.min, info.max).astype(dtype)
+            np.rint(wide, out=wide)
+            np.clip(wide, info.min, info.max, out=wide)
         return wide.astype(dtype)
 
     def outside(self, values: Pixels) -> int:
