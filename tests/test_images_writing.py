@@ -160,8 +160,9 @@ def test_pages_come_back_as_pages():
         assert np.array_equal(other.asarray(), one.pixels)
 
 
-def test_pages_of_colours():
-    image = picture(6, pages=2, other={"photometric": "rgb"})
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+def test_pages_of_colours(photometric):
+    image = picture(6, pages=2, other={"photometric": photometric})  # what the pages were before
     with tifffile.TiffFile(written(image, "tiff")) as other:
         assert [page.photometric.name for page in other.pages] == ["RGB", "RGB"]
         assert np.array_equal(other.pages[1].asarray(), image.pixels[:, :, 3:])

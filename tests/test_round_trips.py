@@ -7,12 +7,14 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from pictures import display_p3
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from i2i.images import header, read, write
 from i2i.images.formats import FORMATS
 from i2i.images.intake import Intake
 from i2i.images.picture import TYPES
+from i2i.images.profiles import to_srgb
 from i2i.images.values import Range
 from i2i.images.writing import target_format
 
@@ -187,6 +189,15 @@ def test_formats_with_loss_become_png(tmp_path, suffix, format):
         info = about(again)[0]
         assert (info["icc_profile"], info["xmp"]) == (PROFILES["RGB"], XMP)
         assert info["dpi"] == pytest.approx((300, 300), abs=0.02)
+
+
+def test_colours_that_were_converted_are_not_said_to_be_others(tmp_path):
+    path = tmp_path / "x.png"
+    Image.fromarray(values(3, "uint8")).save(path, pnginfo=texts(), icc_profile=display_p3())
+    write(to_srgb(read(path)), path, "png")
+    with Image.open(path) as image:
+        image.load()
+        assert set(image.info) == {"Title", "Comment", "Author"}
 
 
 @pytest.mark.parametrize("endian", ["<", ">"])

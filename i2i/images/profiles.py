@@ -11,6 +11,7 @@ import numpy as np
 from i2i.images.picture import Picture, Pixels
 
 _SPACES = {b"RGB ": ("rgb", 3), b"GRAY": ("gray", 1), b"CMYK": ("cmyk", 4)}  # bytes 16 to 20 of a profile
+_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _LEVEL = 257  # one of 255, in 16 bits
 
 
@@ -23,7 +24,11 @@ def to_srgb(picture: Picture) -> Picture:
     profile, pixels = picture.stored.profile, picture.pixels
     if not profile or picture.colour == "bands" or pixels.dtype.kind == "i" or _is_srgb(profile, pixels.shape[2]):
         return picture
-    return replace(picture, pixels=_converted(pixels, profile), stored=replace(picture.stored, profile=b""))
+    other = dict(picture.stored.other)
+    if "chunks" in other:  # of a PNG, which without the profile would say what colours mean
+        other["chunks"] = tuple(chunk for chunk in other["chunks"] if chunk[0] not in _COLOUR_CHUNKS)
+    stored = replace(picture.stored, profile=b"", other=other)
+    return replace(picture, pixels=_converted(pixels, profile), stored=stored)
 
 
 def from_cmyk(inks: Pixels, profile: bytes) -> tuple[Pixels, bytes]:
@@ -67,7 +72,7 @@ def _converted(pixels: Pixels, profile: bytes) -> Pixels:
     space, n = _SPACES[profile[16:20]]
     exact = pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels  # LittleCMS is coarse with halves
     exact = np.repeat(exact, n, 2) if n > pixels.shape[2] else exact[:, :, 0] if n == 1 else exact
-    flags = imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION
+    flags = int(imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION)
     if pixels.dtype != np.uint8 or n == 1:  # its shortcuts, ten times as fast, are exact for 8 bits of colour alone
         flags |= imagecodecs.CMS.FLAGS.NOOPTIMIZE
     rgb = imagecodecs.cms_transform(

@@ -51,7 +51,7 @@ def write_tiff(picture: Picture, file: BinaryIO) -> None:
         for number, page in enumerate(pages):
             tags = _tags(picture, number, len(pages))
             tiff.write(
-                **_layout(picture, page),
+                **_layout(picture, page, len(pages)),
                 **_compression(other),
                 **_resolution(stored),
                 iccprofile=stored.profile or None,
@@ -69,11 +69,12 @@ def _pages(picture: Picture) -> list[Pixels]:
     return np.split(picture.pixels, n, 2) if whole else [picture.samples]
 
 
-def _layout(picture: Picture, page: Pixels) -> dict[str, Any]:
+def _layout(picture: Picture, page: Pixels, n_pages: int) -> dict[str, Any]:
     """The page as tifffile takes it: what its samples are, and how they lie."""
     (height, width, n), other = page.shape, picture.stored.other
     planar = n > 1 and other.get("planar") == "separate"
     colours = n > 2 and (picture.colour == "rgb" or other.get("photometric") in _COLOURS)
+    colours |= n == 3 and n_pages > 1  # pages of grey that became RGB are bands, taken together
     layout: dict[str, Any] = {
         "data": page[:, :, 0] if n == 1 else page.transpose(2, 0, 1) if planar else page,
         "photometric": "rgb" if colours else "minisblack",
