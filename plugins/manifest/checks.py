@@ -65,24 +65,29 @@ def repeated(table: Table, keys: Iterable[Hashable]) -> Iterator[Problem]:
     seen: dict[Hashable, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         seen[key].append(row)
-    yield from _told(table, "listed more than once", [rows for rows in seen.values() if len(rows) > 1])
+    column = "a" if "a" in table.columns else "path"
+    yield from _told(table, "listed more than once", {tuple(rows): column for rows in seen.values() if len(rows) > 1})
 
 
 def leaked(table: Table, groups: Sequence[Group], files: Files) -> Iterator[Problem]:
     """Images that are trained on and held out."""
-    seen: dict[Hashable, dict[str, int]] = defaultdict(dict)
+    seen: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for group in groups:
         for row in group.rows:
             seen[group.part.domain, files[group.part.path][row]].setdefault(group.name, row)
-    both = [list(rows.values()) for rows in seen.values() if "train" in rows and len(rows) > 1]
+    path_of = {group.part.domain: group.part.path for group in groups}
+    both: dict[tuple[int, ...], str] = {}  # a whole pair is told of once
+    for (domain, _), rows in seen.items():
+        if "train" in rows and len(rows) > 1:
+            both.setdefault(tuple(rows.values()), path_of[domain])
     yield from _told(table, "in train and in another set", both)
 
 
-def _told(table: Table, what: str, places: Sequence[Sequence[int]]) -> Iterator[Problem]:
+def _told(table: Table, what: str, places: Mapping[tuple[int, ...], str]) -> Iterator[Problem]:
+    """One message about rows that belong together, and the column that shows why."""
     if places:
-        column = "a" if "a" in table.columns else "path"
-        shown = listed([f"{shorten(table.columns[column][rows[0]])} ({table.at(rows)})" for rows in places])
-        yield table.problem(f"{what}: {shown}")
+        shown = (f"{shorten(table.columns[column][rows[0]])} ({table.at(rows)})" for rows, column in places.items())
+        yield table.problem(f"{what}: {listed([*shown])}")
 
 
 def classes(table: Table, groups: Sequence[Group], problems: list[Problem]) -> dict[str, int]:

@@ -6,7 +6,6 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -122,10 +121,12 @@ class Listing:
         """Files from anywhere, named from the innermost folder that holds all of them."""
         paths = [self._files[column][row] for row in group.rows]
         try:
-            folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
+            common = os.path.commonpath(paths)
         except ValueError as error:  # Windows
             raise I2IError(self.table.problem("lists images on several drives; bring them to one")) from error
-        return ImageFiles(folder, [Path(path).relative_to(folder).as_posix() for path in paths])
+        folder = Path(common).parent if common in paths else Path(common)  # of one file it is the file itself
+        start = str(folder / "_")[:-1]
+        return ImageFiles(folder, [path.removeprefix(start).replace(os.sep, "/") for path in paths])
 
 
 def located(folder: Path, cells: Iterable[str]) -> list[str]:
@@ -133,16 +134,16 @@ def located(folder: Path, cells: Iterable[str]) -> list[str]:
 
     Found from the folder, in either form of accented letters, with / or Windows' backslash between folders.
     """
-    return [_located(folder, cell) if cell else "" for cell in cells]
+    start = str(folder.absolute())
+    return [_located(start, cell) if cell else "" for cell in cells]
 
 
-def _located(folder: Path, cell: str) -> str:
+def _located(folder: str, cell: str) -> str:
     for text in (cell, unicodedata.normalize("NFC", cell), unicodedata.normalize("NFD", cell)):
         for written in (text, text.replace("\\", "/")):
-            path = Path(os.path.normpath(folder.absolute() / written))
-            with suppress(OSError):  # a name that is too long
-                if path.is_file():
-                    return str(path)
+            path = os.path.normpath(os.path.join(folder, written))  # noqa: PTH118 (a list may be long, Path is slow)
+            if os.path.isfile(path):  # noqa: PTH113
+                return path
     return ""
 
 
