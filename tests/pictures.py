@@ -34,6 +34,15 @@ def tiff(array, **options):
     return file.getvalue()
 
 
+def several(*pages):
+    """A TIFF of RGB pages."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for page in pages:
+            writer.write(page, photometric="rgb", metadata=None, contiguous=False)
+    return file.getvalue()
+
+
 def npy(array):
     file = io.BytesIO()
     np.save(file, array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +24,9 @@ from i2i.images.headers import Header, Refused
 from i2i.images.orientation import reset_exif, reset_xmp, turned, upright
 from i2i.images.picture import Picture, Stored
 from i2i.images.profiles import from_cmyk
+
+# Of damaged tags it warns without naming the file. What matters of them, we refuse by name.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 _OPENERS: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "JPEG": JpegImageFile,
