@@ -11,12 +11,14 @@ import tifffile
 from PIL import Image, ImageDraw, ImageEnhance
 from test_cli import i2i, mistake
 
+from i2i.data import open_data
 from i2i.data.source import Split
 from i2i.data.table import DataOptions
 from i2i.datasets.check import check, of_folders, of_source, printable
 from i2i.datasets.duplicates import ALIKE, fingerprint, nearest
 from i2i.datasets.findings import proposed
 from i2i.datasets.looking import thumbnail
+from i2i.errors import I2IError
 from i2i.images import Picture
 
 SIZE = (64, 48)
@@ -84,6 +86,36 @@ def test_what_cannot_be_read_is_told_with_its_reason(folders):
     assert re.match(r"cannot be read: 1 of 7 images of b \| nothing\.png .+", second)
     found = messages(folders, unreadable="skip")
     assert not found["error"] and len(found["warning"]) == 2
+
+
+BREAKS = {
+    "sound": lambda folder: None,
+    "alpha": lambda folder: drawing(1).convert("RGBA").save(folder / "alpha.png"),
+    "cut off": lambda folder: (folder / "cut.png").write_bytes((folder / "0 1.png").read_bytes()[:800]),
+    "text": lambda folder: (folder / "text.jpg").write_text("no image"),
+    "deep among others": lambda folder: tifffile.imwrite(folder / "deep.tif", np.ones((40, 40), np.uint16)),
+    "five bands": lambda folder: tifffile.imwrite(folder / "bands.tif", np.ones((40, 40, 5), np.uint8)),
+    "not a number": lambda folder: np.save(folder / "nan.npy", np.full((40, 40, 3), np.nan, np.float32)),
+    "too small": lambda folder: drawing(1, (20, 20)).save(folder / "small.png"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of images that are left out
+@pytest.mark.parametrize("preprocess", ["resize_and_crop", "crop"])
+@pytest.mark.parametrize("unreadable", ["error", "skip"])
+@pytest.mark.parametrize("broken", BREAKS)
+def test_it_refuses_what_training_refuses(folders, broken, unreadable, preprocess):
+    BREAKS[broken](folders["a"])
+    options = DataOptions(load_size=48, crop_size=32, preprocess=preprocess, unreadable=unreadable, cache=False)
+    report = check(of_source(lambda: Fixed(folders), options, {}))
+    try:
+        data = open_data(options, Fixed(folders), paired=False, seed=0)
+        for step in range(7):
+            data.batches(step)
+        refuses = False
+    except I2IError:
+        refuses = True
+    assert report.refused == refuses
 
 
 def test_equal_images_are_found_whatever_their_files(folders):
@@ -190,7 +222,7 @@ def test_grey_and_colour_among_each_other(folders):
     (text,) = messages(folders)["note"]
     assert text.startswith("grey, the others in colour: 2 of 8 images of a | grey too.jpg | grey.png")
     made_grey = messages(folders, channels=(1, 3))["note"]
-    assert any(text.startswith("in colour, and made grey: 6 of 8 images of a") for text in made_grey)
+    assert any(text.startswith("in colour, and made grey as data.channels says: 6 of 8 images") for text in made_grey)
 
 
 def test_empty_and_passed_over_files(folders):

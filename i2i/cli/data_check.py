@@ -79,7 +79,7 @@ def _of_recipe(
     """The images of a recipe, with the folders and settings that are given in place of its own."""
     from i2i import layers
     from i2i.datasets.check import of_source
-    from i2i.recipe import resolve
+    from i2i.recipe import needs_pairs, resolve
 
     document = layers.read(name)
     engine = start_engine(context, plugin)
@@ -87,7 +87,7 @@ def _of_recipe(
     on_top = [f"data.source.{option}={json.dumps(folder)}" for option, folder in held_out.items()]
     document = changed(document, engine.registry, folders["a"], folders["b"], [*on_top, *(settings or [])])
     found = resolve(document, engine.registry, list(engine.plugins))
-    return of_source(found.source, found.data, found.source.options)
+    return of_source(found.source, found.data, found.source.options, needs_pairs(document, engine.registry))
 
 
 def _tell(report: Report) -> None:

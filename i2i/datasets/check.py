@@ -14,7 +14,7 @@ from i2i.data.source import Images, Source, Split
 from i2i.data.table import DataOptions
 from i2i.datasets import findings, notes, repeats
 from i2i.datasets.facts import facts
-from i2i.datasets.findings import Finding, ImageSet
+from i2i.datasets.findings import Finding, ImageSet, counted
 from i2i.datasets.looking import N_VALUES, Part, Progress
 from i2i.errors import I2IError, Problem, collecting
 from i2i.measure import in_bytes
@@ -24,8 +24,9 @@ RULES: tuple[Callable[[ImageSet], Iterator[Finding]], ...] = (
     findings.source_says,
     findings.unreadable,
     findings.mixed_types,
-    findings.unknown_ranges,
-    findings.uneven,
+    findings.ranges,
+    findings.pairs,
+    findings.batches,
     repeats.repeated,
     findings.empty,
     findings.classes,
@@ -59,7 +60,7 @@ class Estimate:
 
     def lines(self) -> list[tuple[str, str]]:
         """In words: what, and how much."""
-        found = [("an epoch", f"{self.n_images:,} images of each domain")]
+        found = [("an epoch", f"{counted(self.n_images)} of each domain")]
         found += [("cache on disk", in_bytes(self.disk))] if self.disk else []
         found += [("images in memory", in_bytes(self.memory))] if self.memory else []
         how_often = "once" if self.disk or self.memory else "in every epoch, since there is no cache"
@@ -140,7 +141,9 @@ def of_folders(folders: Mapping[str, Path | None]) -> ImageSet:
     return ImageSet(tuple(parts), warnings=tuple(str(warning.message) for warning in told))
 
 
-def of_source(make: Callable[[], Source], options: DataOptions, folders: Mapping[str, Any]) -> ImageSet:
+def of_source(
+    make: Callable[[], Source], options: DataOptions, folders: Mapping[str, Any], needs_pairs: bool = False
+) -> ImageSet:
     """The images of a recipe's source.
 
     Args:
@@ -148,6 +151,7 @@ def of_source(make: Callable[[], Source], options: DataOptions, folders: Mapping
         options: how the recipe prepares its images.
         folders: the source's options. If it refuses what it finds, the folders `a`, `b`, `test_a` and `test_b` among
             them are looked at as they are, so that all there is to say is said at once.
+        needs_pairs: the recipe's method learns from pairs.
 
     Raises I2IError if there is nothing to look at.
     """
@@ -165,11 +169,11 @@ def of_source(make: Callable[[], Source], options: DataOptions, folders: Mapping
             except I2IError:
                 raise error from None
             parts = tuple(_prepared(part, options) for part in found.parts)
-            return ImageSet(parts, options, error.problems, found.warnings)
+            return ImageSet(parts, options, needs_pairs, error.problems, found.warnings)
         parts = tuple(
             _prepared(part, options) for split, images in splits.items() if images for part in _parts(split, images)
         )
-    return ImageSet(parts, options, warnings=tuple(str(warning.message) for warning in told))
+    return ImageSet(parts, options, needs_pairs, warnings=tuple(str(warning.message) for warning in told))
 
 
 def _parts(split: str, images: Split) -> Iterator[Part]:

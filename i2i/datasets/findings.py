@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from i2i.data.opening import PAIRS_FROM
+from i2i.data.pixels import held_as
 from i2i.data.table import DataOptions
 from i2i.datasets.looking import Part
 from i2i.errors import Problem
@@ -58,12 +60,14 @@ class ImageSet:
 
     Args:
         options: how a recipe prepares them; None: nobody has said yet.
+        needs_pairs: the recipe's method learns from pairs.
         problems: why the source could not be opened as the recipe says.
         warnings: what the source has warned of.
     """
 
     parts: tuple[Part, ...]
     options: DataOptions | None = None
+    needs_pairs: bool = False
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -105,33 +109,39 @@ def unreadable(images: ImageSet) -> Iterator[Finding]:
     advice = 'Mend them or take them out; or data.unreadable = "skip" leaves them out.'
     for number, part in enumerate(images.parts):
         misfits = {i: Problem(part.images.name(i), look.misfit) for i, look in part.looks.items() if look.misfit}
+        usable = part.looks.keys() - part.unreadable.keys() - misfits.keys()
+        level = images.refuses if usable else "error"
         for problems, what in ((part.unreadable, "cannot be read"), (misfits, "not as the recipe wants them")):
             told = sorted(problems.items())
             examples = [Example(f"{part.images.name(i)} {p.message}", ((number, i),)) for i, p in told]
-            yield from images.told(images.refuses, what, advice, number, examples)
+            yield from images.told(level, what, advice, number, examples)
 
 
 def mixed_types(images: ImageSet) -> Iterator[Finding]:
-    """Mixed depths, which make no array; and floats, which say nothing of their range."""
+    """Images of another depth than the most of their domain."""
     for number, part in enumerate(images.parts):
-        types = Counter(look.picture.dtype for look in part.looks.values())
-        if not types:
-            continue
-        usual = types.most_common(1)[0][0]
-        others = [i for i, look in part.looks.items() if look.picture.dtype != usual]
-        kinds = " or ".join(sorted(types.keys() - {usual}))
+        types = {index: held_as(look.dtype).name for index, look in part.looks.items()}
+        usual = Counter(types.values()).most_common(1)[0][0] if types else ""
+        others = [index for index, dtype in types.items() if dtype != usual]
+        kinds = " or ".join(sorted({*types.values()} - {usual}))
         advice = "Bring all to one type: they are kept in one array, and one range of values holds for all."
         yield from images.about(images.refuses, f"{kinds}, the others {usual}", advice, number, others)
 
 
-def unknown_ranges(images: ImageSet) -> Iterator[Finding]:
-    """What the values of deep images come to, where nobody has said what becomes -1 and 1."""
-    for part in images.parts:
-        limits = part_range(part)
+def ranges(images: ImageSet) -> Iterator[Finding]:
+    """What the values of deep images come to, beside what the recipe makes -1 and 1 of."""
+    for part in (part for part in images.parts if part.split == "train"):
         wanted = images.options.both_ranges["ab".index(part.domain)] if images.options else "type"
-        if limits is None or part.split == "test" or wanted != "type":
+        limits = part_range(part)
+        if limits is None or wanted == "auto":
             continue
-        (least, low, high, largest), dtype = limits, next(iter(part.looks.values())).picture.dtype
+        least, low, high, largest = limits
+        values = f"its values go from {least:g} to {largest:g}, 99.8 % of them from {low:g} to {high:g}"
+        if not isinstance(wanted, str):
+            if least < wanted[0] or largest > wanted[1]:
+                yield Finding("warning", f"{part.title} is clipped to data.range = {list(wanted)}: {values}", "")
+            continue
+        dtype = next(look.picture.dtype for look in part.looks.values() if look.values is not None)
         if dtype.startswith("float"):
             level: Level = "error" if images.options else "note"
             what = f"{part.title} holds {dtype}, which says nothing of its range"
@@ -140,7 +150,6 @@ def unknown_ranges(images: ImageSet) -> Iterator[Finding]:
         else:
             continue
         first, last = proposed(least, low, high, largest)
-        values = f"its values go from {least:g} to {largest:g}, 99.8 % of them from {low:g} to {high:g}"
         yield Finding(level, f"{what}: {values}", f'Set data.range = [{first:g}, {last:g}] for {part.name}, or "auto".')
 
 
@@ -163,8 +172,10 @@ def proposed(least: float, low: float, high: float, largest: float) -> tuple[flo
     return float(np.floor(low / unit) * unit), float(np.ceil(high / unit) * unit)
 
 
-def uneven(images: ImageSet) -> Iterator[Finding]:
-    """Pairs that no crop fits, or whose images have two shapes; batches of several sizes."""
+def pairs(images: ImageSet) -> Iterator[Finding]:
+    """Pairs that are missing, that no crop fits, or whose images have two shapes."""
+    if images.needs_pairs and not images.problems and not all(part.paired for part in images.parts[:2]):
+        yield Finding("error", "the method learns from pairs, and its source gives none", f"{PAIRS_FROM.capitalize()}.")
     for (number, a), (_, b) in pairwise(enumerate(images.parts)):
         if not (a.paired and b.paired and a.split == b.split):
             continue
@@ -172,12 +183,17 @@ def uneven(images: ImageSet) -> Iterator[Finding]:
         uneven = [i for i, one, other in both if one.becomes != other.becomes and one.becomes and other.becomes]
         advice = 'data.preprocess = "resize_and_crop" brings all to one size.'
         what = f"another size than the partner of {b.title}, so that no crop fits both"
-        yield from images.about("error", what, advice, number, uneven)
+        if images.needs_pairs and a.split == "train":
+            yield from images.about("error", what, advice, number, uneven)
         shapes = [(i, np.divide(*one.picture.size) / np.divide(*other.picture.size)) for i, one, other in both]
-        odd = [i for i, factor in shapes if abs(factor - 1) > 0.02 and i not in uneven]
+        odd = [i for i, factor in shapes if abs(factor - 1) > 0.02]
         advice = "Their content lies in other places: cut both images of a pair alike."
         what = f"another shape than the partner of {b.title}"
         yield from images.about("warning", what, advice, number, odd)
+
+
+def batches(images: ImageSet) -> Iterator[Finding]:
+    """Sizes that make no batch."""
     options = images.options
     if options is not None and options.batch_size > 1 and options.geometry().window is None:
         for part in images.parts:
@@ -204,7 +220,7 @@ def classes(images: ImageSet) -> Iterator[Finding]:
             new = [i for i, label in enumerate(part.labels) if label not in trained[part.domain]]
             advice = "Nothing can be learnt about these classes."
             yield from images.about("warning", "of a class that no training image has", advice, number, new)
-        if part.split == "train" and part.labels is not None:
+        if part.split == "train" and part.labels:
             counts = Counter(part.labels).most_common()
             (most, n_most), (least, n_least) = counts[0], counts[-1]
             if n_most > RARE * n_least:

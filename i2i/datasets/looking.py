@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, Literal
 
@@ -173,23 +173,29 @@ def look(images: Images, index: int, how: Preparation | None, n_values: int) -> 
         except ValueError as error:
             misfit = str(error)
     seconds = time.thread_time() - started
-    pixels = picture.pixels
-    deep = pixels.dtype != np.uint8
-    step = max(1, pixels.size // n_values)
+    pixels, some = picture.pixels, sampled(picture)
+    small = thumbnail(some, (SIDE, SIDE))
     return Look(
         picture=images.header(index) if isinstance(images, Checks) else _header_of(picture),
         checksum=checksum(picture),
-        fingerprint=fingerprint(thumbnail(picture, (SIDE, SIDE))),
-        colourful=_is_colourful(picture),
-        constant=bool((pixels == pixels[:1, :1]).all()),
+        fingerprint=fingerprint(small),
+        colourful=_is_colourful(some),
+        constant=bool((small == small[:1, :1]).all() and (pixels == pixels[:1, :1]).all()),  # the first is quick
         low=float(pixels.min()),
         high=float(pixels.max()),
-        values=pixels.reshape(-1)[::step].astype(np.float64) if deep else None,
+        values=None if pixels.dtype == np.uint8 else _spread(pixels, n_values),
         profile=_profile_of(picture),
         becomes=becomes,
         misfit=misfit,
         seconds=seconds,
     )
+
+
+def sampled(picture: Picture) -> Picture:
+    """Every so many pixels of a large picture, at least 256 of its shorter side: enough to tell what it looks like."""
+    step = max(1, min(picture.size) // 256)
+    alpha = None if picture.alpha is None else picture.alpha[::step, ::step]
+    return replace(picture, pixels=picture.pixels[::step, ::step], alpha=alpha)
 
 
 def thumbnail(picture: Picture, sides: Sides) -> NDArray[np.uint8]:
@@ -208,11 +214,15 @@ def thumbnail(picture: Picture, sides: Sides) -> NDArray[np.uint8]:
 def _is_colourful(picture: Picture) -> bool | None:
     if picture.colour != "rgb":
         return False if picture.colour == "grey" else None
-    height, width, _ = picture.pixels.shape
-    some = picture.pixels[:: max(1, height // 256), :: max(1, width // 256)]
-    spread = some.max(2).astype(np.float64) - some.min(2)
-    whole = 255.0 if some.dtype == np.uint8 else float(some.max()) - float(some.min())
-    return bool(spread.max() > GREY / 255 * whole)
+    red, green, blue = (picture.pixels[:, :, band].astype(np.float32) for band in range(3))
+    spread = max(float(abs(one - other).max()) for one, other in ((red, green), (green, blue), (blue, red)))
+    whole = 255.0 if picture.pixels.dtype == np.uint8 else float(picture.pixels.max()) - float(picture.pixels.min())
+    return spread > GREY / 255 * whole
+
+
+def _spread(pixels: Pixels, n: int) -> NDArray[np.float64]:
+    """About n values, evenly spaced."""
+    return pixels.reshape(-1)[:: max(1, pixels.size // n)].astype(np.float64)
 
 
 def _profile_of(picture: Picture) -> str:

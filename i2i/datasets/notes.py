@@ -22,7 +22,9 @@ def colours(images: ImageSet) -> Iterator[Finding]:
         grey = [i for i, look in part.looks.items() if look.colourful is False]
         colour = [i for i, look in part.looks.items() if look.colourful]
         if part.how is not None and part.how.intake.channels == 1:
-            yield from images.about("note", "in colour, and made grey", "", number, colour)
+            if colour:
+                share = f"{len(colour):,} of {counted(len(part.images))} of {part.title}"
+                yield Finding("note", f"in colour, and made grey as data.channels says: {share}", "")
         elif grey and not colour and part.how is not None and part.how.intake.channels == 3:
             advice = f"data.channels = 1 for {part.name} is quicker, and cannot invent colours."
             yield from images.about("note", "grey, and the recipe wants 3 channels", advice, number, grey)
@@ -62,7 +64,7 @@ def numbers(images: ImageSet) -> Iterator[Finding]:
     for part in trained:
         if len(part.images) < FEW:
             message = f"{part.title} has only {counted(len(part.images))}"
-            yield Finding("note", message, "Expect them to be learnt by heart; augmentations help.")
+            yield Finding("note", message, "So few are learnt by heart; augmentations help.")
     if len(trained) == 2:
         few, many = sorted(trained, key=lambda part: len(part.images))
         if len(many.images) > UNBALANCED * len(few.images):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 import numpy as np
@@ -52,7 +52,7 @@ def _same(images: ImageSet, one: int, other: int) -> Iterator[Finding]:
         what, advice = f"held out, and a training image of {these.name} as well", LEAK
     else:
         what, advice = f"an image of {these.title} as well", BOTH
-    yield from _told(images, "warning", what, advice, one, other, found, "=")
+    yield from images.told("warning", what, advice, other, _examples(images, one, other, found, "="))
 
 
 def _more_than_once(images: ImageSet, number: int) -> Iterator[Finding]:
@@ -70,16 +70,18 @@ def _more_than_once(images: ImageSet, number: int) -> Iterator[Finding]:
 
 def _alike(images: ImageSet, one: int, other: int) -> Iterator[Finding]:
     """Images of the later part that are nearly an image of the other, each with the most similar."""
-    these, others = images.parts[one], images.parts[other]
-    found = _matches(others, these)
+    these = images.parts[one]
+    found = _matches(images.parts[other], these)
+    n = len(found)
+    level: Level = "note"
     if one == other:
+        what, advice = "almost like another one", VERSIONS
         found = list({frozenset((index, partner)): (like, index, partner) for like, index, partner in found}.values())
-        yield from _told(images, "note", "almost like another one", VERSIONS, one, other, found, "≈")
     elif _leaks(images, one, other):
-        what = f"held out, and almost like a training image of {these.name}"
-        yield from _told(images, "warning", what, LEAK, one, other, found, "≈")
+        level, what, advice = "warning", f"held out, and almost like a training image of {these.name}", LEAK
     else:
-        yield from _told(images, "note", f"almost like an image of {these.title}", PAIRS, one, other, found, "≈")
+        what, advice = f"almost like an image of {these.title}", PAIRS
+    yield from images.told(level, what, advice, other, _examples(images, one, other, found, "≈"), n)
 
 
 def _matches(these: Part, others: Part) -> list[Match]:
@@ -103,9 +105,7 @@ def _matches(these: Part, others: Part) -> list[Match]:
     return sorted(found, key=lambda match: (-match[0], match[2]))
 
 
-def _told(
-    images: ImageSet, level: Level, what: str, advice: str, one: int, other: int, found: Sequence[Match], sign: str
-) -> Iterator[Finding]:
+def _examples(images: ImageSet, one: int, other: int, found: Iterable[Match], sign: str) -> list[Example]:
     these, others = images.parts[one], images.parts[other]
     examples = []
     for likeness, index, partner in found:
@@ -114,4 +114,4 @@ def _told(
             first, second = f"{others.title}: {first}", f"{these.title}: {second}"
         like = f" ({math.floor(1000 * likeness) / 10} %)" if sign == "≈" else ""
         examples.append(Example(f"{first} {sign} {second}{like}", ((other, partner), (one, index))))
-    yield from images.told(level, what, advice, other, examples)
+    return examples
