@@ -14,7 +14,7 @@ from i2i.translate import Translator, evaluating
 
 
 def _both(translators: Mapping[str, nn.Module]) -> dict[str, Translator]:
-    return {direction: Translator(module, ("", ""), (0, 0)) for direction, module in translators.items()}
+    return {direction: Translator(module) for direction, module in translators.items()}
 
 
 def sample(translators: Mapping[str, nn.Module], preview: Preview, device: torch.device) -> dict[str, Tensor]:

@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2i import __version__, checkpoint
+from i2i.data.table import DataOptions
+from i2i.device import memory_is_full
 from i2i.errors import I2IError, Problem
 from i2i.files import write_tensors
-from i2i.method import Method
+from i2i.images.intake import Intake
+from i2i.method import Method, size_multiple
+from i2i.options import validate
 from i2i.recipe import check_required, resolve_method
 from i2i.registry import Registry
 from i2i.run import Run
@@ -32,14 +36,19 @@ class Translator:
     Args:
         module: from (N, n_in, H, W) to (N, n_out, H, W), in [-1, 1].
         names: of the domain it takes and of the one it gives.
-        channels: n_in and n_out.
+        intakes: the channels and values of both.
         direction: from domain a to domain b, or back.
     """
 
     module: nn.Module
-    names: tuple[str, str]
-    channels: tuple[int, int]
+    names: tuple[str, str] = ("a", "b")
+    intakes: tuple[Intake, Intake] = (Intake(), Intake())
     direction: Direction = "ab"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module computes."""
+        return next(self.module.parameters()).device
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -56,16 +65,11 @@ class Translator:
                 padded = F.pad(images, padding, mode="reflect") if any(padding) else images
                 out: Tensor = self.module(padded)
             except (RuntimeError, ValueError) as error:
-                if min(height, width) >= max(32, multiple):
+                if min(height, width) >= max(32, multiple) or memory_is_full(error):
                     raise
                 message = f"{width}x{height} px is too small for this network; enlarge the image"
                 raise I2IError(Problem("image", message)) from error
         return out[..., :height, :width].float()
-
-
-def size_multiple(module: nn.Module) -> int:
-    """What height and width must be multiples of: the module's own `size_multiple`, else 1."""
-    return int(getattr(module, "size_multiple", 1))
 
 
 @contextmanager
@@ -116,40 +120,38 @@ def build_translator(
     where: str,
 ) -> Translator:
     """A translator from a recipe and weights: the method is laid out without memory, then given the weights."""
-    module = _lay_out(recipe, direction, registry, plugins, where).translators()[direction]
+    method, intakes = _lay_out(recipe, direction, registry, plugins, where)
+    module = method.translators()[direction]
     try:
         module.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise I2IError(Problem(where, f"the weights do not fit the recipe: {error}")) from None
-    channels, forward = _channels_of(recipe), direction == "ab"
-    return Translator(
-        module.eval().requires_grad_(False),
-        (names[0], names[1]) if forward else (names[1], names[0]),
-        channels if forward else (channels[1], channels[0]),
-        direction,
-    )
+    module.eval().requires_grad_(False)
+    if direction == "ab":
+        return Translator(module, (names[0], names[1]), intakes, "ab")
+    return Translator(module, (names[1], names[0]), (intakes[1], intakes[0]), "ba")
 
 
 def _lay_out(
     recipe: Mapping[str, Any], direction: Direction, registry: Registry, plugins: Mapping[str, Any], where: str
-) -> Method:
-    """The method of a recipe, without memory. Raises I2IError if a plugin is missing or it does not translate so."""
+) -> tuple[Method, tuple[Intake, Intake]]:
+    """The method of a recipe, without memory, and what its domains a and b take.
+
+    Raises I2IError if a plugin is missing or it does not translate so.
+    """
     problems: list[Problem] = []
     check_required(recipe, list(plugins), problems)
     builder = resolve_method(recipe, registry, problems) if not problems else None
-    if problems or builder is None:
+    table = {key: value for key, value in recipe.get("data", {}).items() if key != "source"}
+    options = validate(DataOptions, table, "data", problems)
+    if problems or builder is None or options is None:
         raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
     with torch.device("meta"):
-        method: Method = builder(*_channels_of(recipe))
+        method: Method = builder(*options.both_channels)
     if direction not in (translators := method.translators()):
         what = f"does not translate {direction[0]} to {direction[1]}" if translators else "translates nothing"
         raise I2IError(Problem(where, f"its method, {builder.qualified}, {what}"))
-    return method
-
-
-def _channels_of(recipe: Mapping[str, Any]) -> tuple[int, int]:
-    channels = recipe["data"]["channels"]
-    return (channels[0], channels[1]) if isinstance(channels, list) else (channels, channels)
+    return method, options.intakes
 
 
 def find_translator(
@@ -188,7 +190,8 @@ def find_translator(
             Problem("--checkpoint", f"{at!r} is not there; there is: {', '.join(['latest', *map(str, have)])}")
         )
     state, _ = checkpoint.load(checkpoint.folder_of(run.checkpoints, int(at)))
-    weights = _weights_in(state, direction, _lay_out(recipe, direction, registry, plugins, str(source)))
+    method, _ = _lay_out(recipe, direction, registry, plugins, str(source))
+    weights = _weights_in(state, direction, method)
     return build_translator(recipe, direction, weights, names, registry, plugins, str(source))
 
 

@@ -262,29 +262,30 @@ def test_nothing_is_overwritten_unless_asked(run, tmp_path):
     inputs, out = tiny.write_images(tmp_path / "in", 2), tmp_path / "out"
     out.mkdir()
     (out / "0.png").write_text("mine")
-    told = mistake("translate", run, inputs, "-o", out)
-    assert "0.png: is there already; --overwrite" in told
+    told = i2i("translate", run, inputs, "-o", out)
+    assert told.code == 0 and "1 left as they are: they were there already; --overwrite" in told.out
     assert (out / "0.png").read_text() == "mine"
     assert (out / "1.png").exists()
     assert i2i("translate", run, inputs, "-o", out, "--overwrite").code == 0
     assert Image.open(out / "0.png").size == (16, 16)
-    assert "is the input itself" in mistake("translate", run, inputs, "-o", inputs, "--overwrite")
+    assert "is the folder of the images" in mistake("translate", run, inputs, "-o", inputs, "--overwrite")
 
 
 def test_an_image_that_cannot_be_read_is_named_and_the_others_are_translated(run, tmp_path):
     inputs = tiny.write_images(tmp_path / "in", 2)
     (inputs / "broken.png").write_bytes((inputs / "0.png").read_bytes()[:100])
     (inputs / "text.jpg").write_text("no image")
-    told = mistake("translate", run, inputs, "-o", tmp_path / "out")
-    assert "broken.png: " in told
-    assert "text.jpg: " in told
+    told = i2i("translate", run, inputs, "-o", tmp_path / "out")
+    assert told.code == 1 and "2 of 4 images translated" in told.out and "Traceback" not in told.err
+    assert "broken.png: " in told.err
+    assert "text.jpg: " in told.err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"0.png", "1.png"}
 
 
 def test_an_image_smaller_than_the_network_needs_is_named(run, tmp_path):
     inputs = tiny.write_images(tmp_path / "in", 1, size=(3, 2))
-    told = mistake("translate", run, inputs, "-o", tmp_path / "out")
-    assert "0.png: 3x2 px is too small" in told
+    told = i2i("translate", run, inputs, "-o", tmp_path / "out")
+    assert told.code == 1 and "0.png: 3x2 px is too small" in told.err
 
 
 @pytest.mark.parametrize(
@@ -293,11 +294,13 @@ def test_an_image_smaller_than_the_network_needs_is_named(run, tmp_path):
         ({"to": "dog"}, "there is: horse, zebra (or a, b)"),
         ({"checkpoint": "3"}, "there is: latest, 4"),
         ({"device": "tpu"}, "--device: 'tpu' is no device"),
-        ({"images": "nowhere"}, "IMAGES: there is no folder"),
+        ({"images": "nowhere"}, "IMAGES: there is no file or folder 'nowhere'"),
         ({"source": "nowhere"}, "nowhere: there is no such folder"),
         ({"source": "."}, "has no recipe.json"),
         ({"source": "text.safetensors"}, "is no safetensors file"),
-        ({"out": "text.safetensors"}, "text.safetensors"),
+        ({"out": "text.safetensors"}, "--out: 'text.safetensors' is a file"),
+        ({"format": "jpge"}, "--format: there is no format 'jpge' to write; did you mean 'jpeg'?"),
+        ({"format": "gif"}, "--format: there is no format 'gif' to write"),
     ],
 )
 def test_mistakes_in_translate(run, tmp_path, monkeypatch, change, message):
@@ -305,7 +308,8 @@ def test_mistakes_in_translate(run, tmp_path, monkeypatch, change, message):
     Path("text.safetensors").write_text("no weights")
     tiny.write_images(Path("in"), 1)
     call = {"source": run, "images": "in", "out": "out", **change}
-    options = [part for name in ("to", "checkpoint", "device") if name in call for part in (f"--{name}", call[name])]
+    named = [name for name in ("to", "checkpoint", "device", "format") if name in call]
+    options = [part for name in named for part in (f"--{name}", call[name])]
     assert message in mistake("translate", call["source"], call["images"], "-o", call["out"], *options)
 
 

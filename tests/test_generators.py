@@ -270,7 +270,7 @@ def test_translating_with_noise_and_batch_statistics_changes_nothing():
     network = UNet(3, 3, base_channels=2, depth=6)
     network(torch.rand(2, 3, 64, 64))
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    translator = Translator(network, ("a", "b"), (3, 3))
+    translator = Translator(network)
     images = torch.rand(1, 3, 71, 67) * 2 - 1
     random_state = torch.get_rng_state()
     first = translator(images)
@@ -295,7 +295,7 @@ def test_current_batch_norm_is_of_the_images_at_hand():
 
 
 def test_an_image_smaller_than_a_unet_is_told():
-    translator = Translator(UNet(3, 3, base_channels=1, depth=7), ("a", "b"), (3, 3))
+    translator = Translator(UNet(3, 3, base_channels=1, depth=7))
     with pytest.raises(I2IError, match="60x50 px is too small for this network"):
         translator(torch.zeros(1, 3, 50, 60))
 
@@ -432,7 +432,7 @@ def test_attention_sees_from_corner_to_corner(generator, options):
 @pytest.mark.parametrize(("generator", "options"), ATTENDING)
 def test_attention_takes_any_size(generator, options):
     network = generator(3, 1, **options)
-    translator = Translator(network, ("a", "b"), (3, 1))
+    translator = Translator(network)
     for size in ((64, 64), (71, 67), (40, 96)):
         assert translator(torch.rand(2, 3, *size)).shape == (2, 1, *size)
 

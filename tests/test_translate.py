@@ -1,18 +1,17 @@
 """Weights that describe themselves; images of any size out as they came in."""
 
-import numpy as np
 import pytest
 import tiny
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
 from i2i.errors import I2IError
+from i2i.images.intake import Intake
+from i2i.images.values import Range
 from i2i.recipe import resolve
 from i2i.run import Run
 from i2i.translate import Translator, find_translator, save_translator
-from i2i.translating import list_images, translate_files
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +43,14 @@ class Identity(nn.Module):
 def test_any_size_is_padded_by_reflection_and_cropped_back(size):
     images = torch.rand(2, 3, *size) * 2 - 1
     module = Identity()
-    assert torch.equal(Translator(module, ("a", "b"), (3, 3))(images), images)
+    assert torch.equal(Translator(module)(images), images)
     assert all(n % 8 == 0 for n in module.sizes[0])
 
 
 def test_translation_leaves_mode_and_random_state_alone():
     module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.5)).train()
     before = torch.get_rng_state()
-    first, second = (Translator(module, ("a", "b"), (3, 3))(torch.ones(1, 3, 8, 8)) for _ in range(2))
+    first, second = (Translator(module)(torch.ones(1, 3, 8, 8)) for _ in range(2))
     assert torch.equal(first, second) and module.training and module[1].training
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -59,7 +58,7 @@ def test_translation_leaves_mode_and_random_state_alone():
 def test_an_image_that_is_too_small_is_told(engine):
     module = engine.registry.resolve("generator", {"name": "resnet", "base_channels": 2, "n_blocks": 1}, "")(3, 3)
     with pytest.raises(I2IError, match="3x2 px is too small"):
-        Translator(module, ("a", "b"), (3, 3))(torch.zeros(1, 3, 2, 3))
+        Translator(module)(torch.zeros(1, 3, 2, 3))
 
 
 @pytest.mark.parametrize("to", ["b", "a"])
@@ -69,7 +68,7 @@ def test_weights_alone_are_enough(trained, engine, to):
     direction = "ab" if to == "b" else "ba"
     alone = find_translator(run.weights(direction), engine.registry, engine.plugins)
     images = torch.rand(1, 3, 16, 16)
-    expected = Translator(loop.training.trainer.translators()[direction], ("", ""), (3, 3))(images)
+    expected = Translator(loop.training.trainer.translators()[direction])(images)
     assert torch.equal(translator(images), expected) and torch.equal(alone(images), expected)
     assert translator.names == (("a", "b") if to == "b" else ("b", "a"))
 
@@ -94,7 +93,7 @@ def test_a_checkpoint_of_a_run(trained, engine):
     latest = find_translator(run.folder, engine.registry, engine.plugins, at="4")
     earlier = find_translator(run.folder, engine.registry, engine.plugins, at="2")
     images = torch.rand(1, 3, 16, 16)
-    assert torch.equal(latest(images), Translator(loop.training.trainer.translators()["ab"], ("", ""), (3, 3))(images))
+    assert torch.equal(latest(images), Translator(loop.training.trainer.translators()["ab"])(images))
     assert not torch.equal(latest(images), earlier(images))
     with pytest.raises(I2IError, match="--checkpoint: '3' is not there; there is: latest, 2, 4"):
         find_translator(run.folder, engine.registry, engine.plugins, at="3")
@@ -138,54 +137,24 @@ def test_a_direction_that_the_method_does_not_learn_is_told(engine, tmp_path):
         find_translator(run.folder, engine.registry, engine.plugins, to="b")
 
 
-def test_folders_keep_names_sizes_and_structure(tmp_path):
-    tiny.write_images(tmp_path / "in" / "deep er", 2, size=(21, 13))
-    Image.new("L", (16, 9), 100).save(tmp_path / "in" / "grey.jpg")
-    Image.new("RGBA", (16, 9), (255, 0, 0, 0)).save(tmp_path / "in" / "grey.png")
-    (tmp_path / "in" / "broken.png").write_bytes(b"not an image")
-    translator = Translator(Identity(), ("a", "b"), (3, 3))
-    done, problems = translate_files(translator, list_images(tmp_path / "in"), tmp_path / "out", torch.device("cpu"))
-    written = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*"))
-    assert written == ["deep er/0.png", "deep er/1.png", "grey.jpg.png", "grey.png.png"]
-    assert done == 4 and len(problems) == 1 and "broken.png" in str(problems[0])
-    original = np.asarray(Image.open(tmp_path / "in" / "deep er" / "0.png"))
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "deep er" / "0.png")), original)
-    assert np.asarray(Image.open(tmp_path / "out" / "grey.png.png"))[0, 0].tolist() == [255, 255, 255]
+def test_weights_know_the_channels_and_values_of_their_domains(engine, tmp_path):
+    document = tiny.document(tmp_path, method={"name": "cyclegan", "lambda_identity": 0.0})
+    document["data"] |= {"channels": [7, 1], "range": [[0.0, 4095.0], [-1.0, 1.0]], "background": "black"}
+    found = resolve(document, engine.registry, list(engine.plugins))
+    taken, given = Intake(7, Range(0.0, 4095.0), (0, 0, 0)), Intake(1, Range(-1.0, 1.0), (0, 0, 0))
+    translators = found.method(7, 1).translators()
+    for direction, expected in (("ab", (taken, given)), ("ba", (given, taken))):
+        path = tmp_path / f"{direction}.safetensors"
+        about = {"recipe": found.document(), "direction": direction, "step": 0, "names": ("a", "b")}
+        save_translator(path, translators[direction], **about)
+        assert find_translator(path, engine.registry, engine.plugins).intakes == expected
 
 
-def test_an_image_too_large_for_the_memory_is_named_and_the_others_are_translated(tmp_path):
-    class Small(Identity):
-        def forward(self, images):
-            if images.shape[-1] > 20:
-                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate …")
-            return super().forward(images)
-
-    for name, width in (("large", 40), ("small", 16)):
-        tiny.write_images(tmp_path / "in" / name, 1, size=(width, width))
-    translator = Translator(Small(), ("a", "b"), (3, 3))
-    done, problems = translate_files(translator, list_images(tmp_path / "in"), tmp_path / "out", torch.device("cpu"))
-    assert done == 1 and (tmp_path / "out" / "small" / "0.png").is_file()
-    assert [p.where for p in problems] == [str(tmp_path / "in" / "large" / "0.png")]
-    assert "too large for the memory" in problems[0].message
-
-
-@pytest.mark.parametrize(
-    "names", ["x.jpg x.png", "x.jpg x.png x.jpg.png", "x.jpg x.bmp x.jpg.png x.jpg.bmp y.png", "X.jpg x.png"]
-)
-def test_two_inputs_never_meet_in_one_output(tmp_path, names):
-    for name in names.split():
-        (tmp_path / name).touch()
-    places = [place.as_posix() for _, place in list_images(tmp_path)]
-    assert len({place.lower() for place in places}) == len(names.split()) and all(
-        place.endswith(".png") for place in places
-    )
-
-
-def test_nothing_is_overwritten_unasked(tmp_path):
-    tiny.write_images(tmp_path / "in", 1)
-    translator, files = Translator(Identity(), ("a", "b"), (3, 3)), list_images(tmp_path / "in" / "0.png")
-    for overwrite, expected in ((False, 1), (False, 0), (True, 1)):
-        done, _ = translate_files(translator, files, tmp_path / "out", torch.device("cpu"), overwrite=overwrite)
-        assert done == expected
-    _, problems = translate_files(translator, files, tmp_path / "in", torch.device("cpu"), overwrite=True)
-    assert "is the input itself" in str(problems[0])
+def test_weights_of_older_versions_say_nothing_of_values(trained, engine, tmp_path):
+    loop, run = trained
+    recipe = run.recipe
+    recipe["data"] = {"channels": 3, "names": ["a", "b"], "load_size": 18, "crop_size": 16, "source": {"name": "gone"}}
+    path = tmp_path / "x.safetensors"
+    module = loop.training.trainer.translators()["ab"]
+    save_translator(path, module, recipe=recipe, direction="ab", step=0, names=("a", "b"))
+    assert find_translator(path, engine.registry, engine.plugins).intakes == (Intake(), Intake())

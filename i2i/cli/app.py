@@ -6,7 +6,7 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from i2i import __version__
-from i2i.errors import I2IError
+from i2i.errors import I2IError, Problem
 
 if TYPE_CHECKING:
     from i2i.engine import Engine
@@ -63,6 +63,12 @@ def check_plugins(environment: Mapping[str, Any], recipe: Mapping[str, Any], eng
     raise I2IError(f"this run needs the plugin {names}; type: i2i {' '.join(options)} {command}")
 
 
+def tell(problems: Iterable[Problem]) -> None:
+    """Prints what is wrong, a line for each."""
+    for problem in problems:
+        errors.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
+
+
 def _speaks() -> bool:
     """Of several processes the first one speaks for all."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
@@ -73,8 +79,8 @@ def main() -> None:
     try:
         app()
     except I2IError as error:
-        for problem in error.problems if _speaks() else ():
-            errors.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
+        if _speaks():
+            tell(error.problems)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("interrupted")

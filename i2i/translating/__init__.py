@@ -1,0 +1,8 @@
+"""Pictures, and files of them, through a translator: same size, same type of pixels, same kind of file."""
+
+from i2i.translating.files import translate_files, translate_stream
+from i2i.translating.pictures import through
+from i2i.translating.places import Place, find_inputs
+from i2i.translating.summary import Summary
+
+__all__ = ["Place", "Summary", "find_inputs", "through", "translate_files", "translate_stream"]
