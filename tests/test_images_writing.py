@@ -234,6 +234,7 @@ def test_a_damaged_exif_block_is_left_out_of_a_tiff():
 def test_bmp_keeps_its_resolution():
     with Image.open(written(picture(dpi=(300, 300)), "bmp")) as seen:
         assert seen.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+    assert written(picture(), "bmp").getvalue()[38:46] == bytes(8)  # dots per metre: none
 
 
 def test_png_keeps_its_chunks():
@@ -345,9 +346,24 @@ def test_a_profile_for_other_colours_is_left_out():
     (picture(alpha=True), "bmp", "has 3 channels of uint8 and an alpha, which BMP cannot hold; PNG can"),
     (picture(), "gif", "cannot be written as 'gif' (there is: bmp, jpeg, npy, npz, png, tiff, webp)"),
     (picture(), "tif", "cannot be written as 'tif'; did you mean 'tiff'? (there is: "),
-    (picture(size=(16_384, 1)), "webp", "is 16384x1, and WebP holds at most 16383 pixels a side; PNG holds more"),
-    (picture(size=(1, 65_501)), "jpeg", "is 1x65501, and JPEG holds at most 65500 pixels a side; PNG holds more"),
-    (picture(exif=bytes(70_000)), "jpeg", "has 70000 bytes of EXIF, and JPEG holds at most 65533; PNG holds more"),
+    (picture(size=(16_384, 1)), "webp", "is 16384x1, more than the 16383 pixels a side that WebP can hold; PNG can"),
+    (picture(size=(1, 65_501)), "jpeg", "is 1x65501, more than the 65500 pixels a side that JPEG can hold; PNG can"),
+    (picture(exif=bytes(70_000)), "jpeg", "has 70000 bytes of EXIF, more than the 65533 that JPEG can hold; PNG can"),
+        (
+            picture(other={"xmp": bytes(65_505)}),
+            "jpeg",
+            "has 65505 bytes of XMP, more than the 65504 that JPEG can hold; PNG can",
+        ),
+        (
+            picture(other={"comment": bytes(65_534)}),
+            "jpeg",
+            "has 65534 bytes of comment, more than the 65533 that JPEG can hold; PNG can",
+        ),
+        (
+            picture(size=(1, 1_000_001)),
+            "png",
+            "is 1x1000001, more than the 1000000 pixels a side that PNG can hold; TIFF can",
+        ),
 ])  # fmt: skip
 def test_what_a_format_cannot_hold_is_refused(tmp_path, image, format, message):
     path = tmp_path / "x"
@@ -357,9 +373,19 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, image, format, message):
 
 
 @pytest.mark.parametrize("format", [format.name for format in FORMATS.values() if format.writes])
-def test_the_longest_sides_are_written(format):
-    side = {"webp": 16_383, "jpeg": 65_500}.get(format, 66_000)
-    assert len(written(Picture(np.zeros((1, side, 3), np.uint8), "rgb"), format).getvalue()) > 0
+def test_the_longest_sides_and_notes_are_written(format):
+    side = {"webp": 16_383, "jpeg": 65_500}.get(format, 1_000_000)
+    notes = {"exif": bytes(65_533), "other": {"xmp": bytes(65_504), "comment": b"c" * 65_533}}
+    image = Picture(np.zeros((1, side, 3), np.uint8), "rgb", stored=Stored(**notes))
+    assert len(written(image, format).getvalue()) > (65_533 if format == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "bmp", "tiff"])
+@pytest.mark.parametrize("dpi", [(1e-9, 1e-9), (0.1, 0.1), (70_000, 300), (1e9, 1e9)])
+def test_a_resolution_that_cannot_be_said_is_left_out(format, dpi):
+    with Image.open(written(picture(dpi=dpi), format)) as seen:
+        found = seen.info.get("dpi")
+    assert found in (None, (0, 0)) or found == pytest.approx(dpi, rel=0.2)
 
 
 @pytest.mark.parametrize("format", [format.name for format in FORMATS.values() if format.writes])

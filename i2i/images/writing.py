@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -18,8 +19,9 @@ from i2i.images.picture import Picture, Pixels, Stored
 from i2i.images.writing_png import XMP_KEYWORD, write_png
 from i2i.images.writing_tiff import write_tiff
 
-_SIDES = {"jpeg": 65_500, "webp": 16_383}  # pixels: the longest of libjpeg and of the format
-_MARKER = 65_533  # bytes that a JPEG holds in one piece
+_SIDES = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # pixels: the longest that libraries take
+_DPI = {"png": (0.02, 5e7), "bmp": (0.02, 5e7), "jpeg": (1, 65_535)}  # those that whole numbers can say
+_JPEG_PIECES = (("exif", "EXIF", 65_533), ("xmp", "XMP", 65_504), ("comment", "comment", 65_533))  # at most, in bytes
 
 
 def write(picture: Picture, to: Path | BinaryIO, format: str) -> None:
@@ -35,9 +37,12 @@ def write(picture: Picture, to: Path | BinaryIO, format: str) -> None:
 
     Raises ValueError for a picture that the format cannot hold without loss, OSError for a full disk, say.
     """
-    if reason := _refusal(picture, format):
-        raise ValueError(reason)
+    if format not in _WRITERS:
+        raise ValueError(f"cannot be written as {format!r}{suggest(format, _WRITERS)}")
     picture = _fitting(picture, format)
+    if fault := _fault(picture, format):
+        instead = next(FORMATS[name].title for name in ("png", "tiff") if not _fault(picture, name))
+        raise ValueError(f"{fault}; {instead} can")
     if isinstance(to, Path):
         with to.open("w+b") as file:
             _WRITERS[format](picture, file)
@@ -68,23 +73,20 @@ def _holds(format: Format, dtype: np.dtype[Any], channels: int) -> bool:
     return format.writes and dtype.name in format.types and (not counts or channels in counts)
 
 
-def _refusal(picture: Picture, name: str) -> str:
-    """Why a picture is not written in a format, as the end of a sentence that begins with its name; empty if it is."""
-    format = FORMATS.get(name)
-    if format is None or not format.writes:
-        return f"cannot be written as {name!r}{suggest(name, [f.name for f in FORMATS.values() if f.writes])}"
-    (width, height), dtype, stored = picture.size, picture.pixels.dtype, picture.stored
-    n = picture.pixels.shape[2]
-    n_samples = n + (picture.alpha is not None)
-    instead = target_format(Stored(), dtype, n_samples).title
-    if not _holds(format, dtype, n_samples):
+def _fault(picture: Picture, name: str) -> str:
+    """Why a format cannot hold a picture, as the end of a sentence that begins with its name; empty if it can."""
+    format, (width, height) = FORMATS[name], picture.size
+    n, dtype, has_alpha = picture.pixels.shape[2], picture.pixels.dtype, picture.alpha is not None
+    if not _holds(format, dtype, n + has_alpha):
         channels = "1 channel" if n == 1 else f"{n} channels"
-        alpha = " and an alpha" if n_samples > n else ""
-        return f"has {channels} of {dtype.name}{alpha}, which {format.title} cannot hold; {instead} can"
-    if max(width, height) > (most := _SIDES.get(name, max(width, height))):
-        return f"is {width}x{height}, and {format.title} holds at most {most} pixels a side; {instead} holds more"
-    if name == "jpeg" and len(stored.exif) > _MARKER:
-        return f"has {len(stored.exif)} bytes of EXIF, and JPEG holds at most {_MARKER}; {instead} holds more"
+        alpha = " and an alpha" if has_alpha else ""
+        return f"has {channels} of {dtype.name}{alpha}, which {format.title} cannot hold"
+    if name in _SIDES and max(width, height) > _SIDES[name]:
+        return f"is {width}x{height}, more than the {_SIDES[name]} pixels a side that {format.title} can hold"
+    beside = _beside(picture.stored) if name == "jpeg" else {}
+    for key, what, most in _JPEG_PIECES:
+        if len(beside.get(key, b"")) > most:
+            return f"has {len(beside[key])} bytes of {what}, more than the {most} that JPEG can hold"
     return ""
 
 
@@ -96,7 +98,9 @@ def _fitting(picture: Picture, format: str) -> Picture:
     profile = stored.profile if n in {b"GRAY": (1, 2), b"RGB ": (3, 4)}.get(space, ()) else b""
     texts = [body for _, body in stored.other.get("chunks", ()) if body.startswith(XMP_KEYWORD)]
     moved = {"xmp": texts[0].removeprefix(XMP_KEYWORD)} if texts and format != "png" else {}
-    return replace(picture, stored=replace(stored, profile=profile, other={**stored.other, **moved}))
+    low, high = _DPI.get(format, (0, math.inf))
+    dpi = stored.dpi if stored.dpi and all(low <= dots <= high for dots in stored.dpi) else None
+    return replace(picture, stored=replace(stored, profile=profile, dpi=dpi, other={**stored.other, **moved}))
 
 
 def _write_jpeg(picture: Picture, file: BinaryIO) -> None:
@@ -110,8 +114,7 @@ def _write_webp(picture: Picture, file: BinaryIO) -> None:
 
 
 def _write_bmp(picture: Picture, file: BinaryIO) -> None:
-    dpi = picture.stored.dpi
-    _image(picture).save(file, "BMP", **({"dpi": dpi} if dpi else {}))
+    _image(picture).save(file, "BMP", dpi=picture.stored.dpi or (0, 0))  # which says nothing; Pillow would say 96
 
 
 def _write_npy(picture: Picture, file: BinaryIO) -> None:
