@@ -15,6 +15,7 @@ from i2i.data.folders import Folders, ImageFiles, Root
 from i2i.data.table import DataOptions
 from i2i.engine import Engine
 from i2i.errors import I2IError
+from i2i.images import formats
 from i2i.options import validate
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
@@ -53,6 +54,25 @@ def test_files_are_found_at_any_depth_sorted_without_hidden_ones(tmp_path):
     split = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "b")).train()
     assert names(split.a) == ["a.webp", "b.PNG", "sub/a.jpeg"] and not split.paired
     assert split.a.read(0).size == split.a.header(0).size == (8, 8)
+
+
+def test_files_of_every_format_lie_in_one_folder(tmp_path):
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    (tmp_path / "a").mkdir()
+    for suffix in formats.SUFFIXES:
+        path = tmp_path / f"a/1{suffix.upper()}"
+        if suffix in (".npy", ".npz"):
+            with path.open("wb") as file:
+                (np.save if suffix == ".npy" else np.savez)(file, pixels)
+        else:
+            Image.fromarray(pixels).save(path, {".jfif": "JPEG"}.get(suffix))
+    images = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "a")).train().a
+    assert len(images) == len(formats.SUFFIXES)
+    for index in range(len(images)):
+        picture, header = images.read(index).with_channels(3), images.header(index)
+        assert picture.pixels.shape == (4, 4, 3) and header.size == (4, 4) and header.channels == 3
+        exact = formats.FORMATS[header.format].lossless and header.format not in ("gif", "webp")
+        assert np.array_equal(picture.pixels, pixels) or not exact, images.name(index)
 
 
 def test_what_is_wrong_with_folders_is_said_at_once(tmp_path):

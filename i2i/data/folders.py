@@ -19,7 +19,7 @@ from i2i.images.formats import SUFFIXES
 from i2i.options import LocalPath
 
 FOREIGN = (
-    ".3fr .arw .avi .avif .cr2 .cr3 .dcm .dds .dng .eps .exr .fits .hdr .heic .heif .hif .ico .j2k .jfif .jp2 .jpe "
+    ".3fr .arw .avi .avif .cr2 .cr3 .dcm .dds .dng .eps .exr .fits .hdr .heic .heif .hif .ico .j2k .jp2 "
     ".jpf .jpx .jxl .jxr .mhd .mkv .mov .mp4 .mrc .nef .nii .nrrd .orf .pam .pbm .pcx .pdf .pfm .pgm .pnm .ppm .psb "
     ".psd .qoi .raf .raw .rw2 .sr2 .svg .svs .tga .webm .wmv .xcf"
 )

@@ -63,7 +63,7 @@ class Format:
 _TIFF = "any number, also as pages of one size; strips or tiles, every usual compression, BigTIFF"
 _ARRAYS = "(H, W) or (H, W, C); a fourth or second channel of 8 bits is an alpha"
 _ALL = (
-    Format("jpeg", "JPEG", (".jpg", ".jpeg"), lossless=False, becomes="png", about="CMYK by its colour profile"),
+    Format("jpeg", "JPEG", (".jpg", ".jpeg", ".jfif"), lossless=False, becomes="png", about="CMYK by its profile"),
     Format("png", "PNG", (".png",), ("uint8", "uint16"), alpha=True, becomes="png", about="palettes; no animations"),
     Format("webp", "WebP", (".webp",), channels=(3,), alpha=True, becomes="webp", about="no animations"),
     Format("bmp", "BMP", (".bmp",), becomes="bmp", about="palettes"),

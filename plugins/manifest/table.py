@@ -112,7 +112,7 @@ def _read_parquet(file: Path, choose: Choose) -> Table:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise _wrong(file, "Parquet is read by pyarrow, which is missing: pip install 'i2i[parquet]'") from error
+        raise _wrong(file, "Parquet is read by pyarrow, which is missing: pip install pyarrow") from error
     try:
         with parquet.ParquetFile(file) as table:
             names = choose(_checked(file, table.schema_arrow.names))
