@@ -1,7 +1,9 @@
 """`i2i data check`: each thing that it finds, in sets made for it, and nothing in a set that is sound."""
 
+import io
 import json
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import tifffile
 from PIL import Image, ImageDraw, ImageEnhance
 from test_cli import i2i, mistake
 
+from i2i import cli
 from i2i.data import open_data
 from i2i.data.source import Split
 from i2i.data.table import DataOptions
@@ -372,9 +375,23 @@ def test_mistakes(folders, tmp_path):
     assert "no folder" in mistake("data", "check", "--a", tmp_path / "nowhere")
     assert "--set" in mistake("data", "check", f"--a={folders['a']}", "--set", "data.load_size=3")
     assert ".html" in mistake("data", "check", f"--a={folders['a']}", "--html", folders["a"] / "0 1.png")
+    assert "no folder" in mistake("data", "check", f"--a={folders['a']}", "--html", tmp_path / "x" / "page.html")
     assert "cyclegan" in mistake("data", "check", "cyclegann")
 
 
 def test_names_are_written_out():
     assert printable("straße 1.png") == "straße 1.png"
     assert printable("a\x1b[31m\n\udcff‮.png") == "a\\x1b[31m\\n\\udcff\\u202e.png"
+
+
+def test_a_terminal_that_lacks_letters(folders, monkeypatch):
+    drawing(0).save(folders["a"] / "żółw.png")
+    told = io.BytesIO()
+    with io.TextIOWrapper(told, encoding="cp1252") as stream:
+        monkeypatch.setattr(sys, "argv", ["i2i", "data", "check", "--a", str(folders["a"])])
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 0
+        stream.flush()
+        assert "?ó?w.png" in told.getvalue().decode("cp1252")

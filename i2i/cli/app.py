@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,6 +77,9 @@ def _speaks() -> bool:
 
 def main() -> None:
     """Runs the command; a user's mistake is one message and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a file's name may hold what the terminal's encoding lacks
     try:
         app()
     except I2IError as error:

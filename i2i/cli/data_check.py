@@ -49,6 +49,8 @@ def check_data(
         raise I2IError(Problem("--set", "changes a recipe, and none is given"))
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise I2IError(Problem("--html", f"{str(page)!r} is no name of a page; end it with .html"))
+    if page is not None and not page.parent.is_dir():
+        raise I2IError(Problem("--html", f"there is no folder {str(page.parent)!r}"))
 
     from i2i.datasets import check
 
@@ -64,7 +66,8 @@ def check_data(
 
         write_page(report, page)
     if not as_json:
-        console.print(f"\nthe images are in {page}" if page else "\nsee them: add --html check.html", soft_wrap=True)
+        hint = f"the images are in {page}" if page else "see them: add --html check.html"
+        console.print(f"\n{hint}", soft_wrap=True, markup=False)
     if report.refused:
         raise typer.Exit(1)
 
@@ -118,7 +121,10 @@ def _table(parts: list[Facts]) -> Table:
     columns = [column for column in zip(HEADINGS, *rows, strict=True) if any(column[1:])]
     for heading, *_ in columns:
         table.add_column(
-            heading, justify="right" if heading == "images" else "left", overflow="fold", no_wrap=heading == "px"
+            heading,
+            justify="right" if heading == "images" else "left",
+            overflow="fold",
+            no_wrap=heading in ("px", "pixels"),
         )
     for cells in list(zip(*columns, strict=True))[1:]:
         table.add_row(*map(Text, cells))
