@@ -217,8 +217,8 @@ def test_one_bit_becomes_black_and_white(format):
     assert np.array_equal(intake(content, 3), np.where(bits, 255, 0)[:, :, None].repeat(3, 2))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_damage_at_any_place_is_a_message_or_a_picture():
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # in a test they come through
+def test_damage_at_any_place_is_a_message_or_a_picture(capfd):
     """Whatever is wrong with a file, reading it does not end in an error of a library."""
     rng = np.random.default_rng(0)
     files = [
@@ -237,4 +237,5 @@ def test_damage_at_any_place_is_a_message_or_a_picture():
                 try:
                     function(bytes(damaged[: rng.integers(len(content) // 2, len(content) + 1)]), "x")
                 except UnreadableImage as error:
-                    assert str(error).startswith("x: ")
+                    assert str(error).startswith("x: ") and len(str(error)) < 250 and "\n" not in str(error)
+    assert capfd.readouterr().err == ""

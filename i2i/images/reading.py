@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -92,13 +93,16 @@ def _opened(file: Path | bytes, name: str) -> Iterator[tuple[BinaryIO, _Decoder,
 
 
 def _why(error: Exception) -> str:
+    """One line, however much of the file a library puts into its message."""
     if isinstance(error, Refused):
-        return str(error)
+        return shorten(str(error), 200, placeholder=" …")
     if isinstance(error, MemoryError):
         return "is too large for the memory of this machine; make it smaller"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
-    return f"cannot be read: {error}"
+    if isinstance(error, (TypeError, LookupError, AttributeError)):  # a decoder did not expect what it found
+        return "cannot be read: it is damaged"
+    return shorten(f"cannot be read: {error}", 200, placeholder=" …")
 
 
 def _check_finite(picture: Picture) -> None:

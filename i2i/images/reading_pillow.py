@@ -1,4 +1,4 @@
-"""Files that Pillow opens: JPEG, PNG, WebP, BMP, GIF, and TIFF of fewer than 8 bits."""
+"""Files that Pillow opens: JPEG, PNG, WebP, BMP and GIF."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from i2i.images import reading_png
@@ -28,15 +27,15 @@ from i2i.images.profiles import from_cmyk
 # Of damaged tags it warns without naming the file. What matters of them, we refuse by name.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
-_OPENERS: dict[str, Callable[[BinaryIO], ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WEBP": WebPImageFile,
-    "BMP": BmpImageFile,
-    "GIF": GifImageFile,
-    "TIFF": TiffImageFile,
+_OPENERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"RIFF": WebPImageFile,
+    b"BM": BmpImageFile,
+    b"GIF8": GifImageFile,
 }
-_STARTS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF"}
+"""By the first bytes of a file."""
+
 _GREY = ("1", "L", "LA", "La", "I;16")
 _MODES = (*_GREY, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
@@ -70,10 +69,9 @@ def read(file: BinaryIO) -> Picture:
 def _opened(file: BinaryIO) -> ImageFile:
     """By Pillow's class for the format: `Image.open` tries others, and warns where our limit is higher than its own."""
     file.seek(0)
-    start = file.read(12)
+    start = file.read(8)
     file.seek(0)
-    format = next((format for magic, format in _STARTS.items() if start.startswith(magic)), "TIFF")
-    image = _OPENERS["WEBP" if start[:4] + start[8:] == b"RIFFWEBP" else format](file)
+    image = next(opener for magic, opener in _OPENERS.items() if start.startswith(magic))(file)
     if (n_frames := getattr(image, "n_frames", 1)) > 1:
         raise Refused(f"is an animation or has several pages ({n_frames}); save the one you mean as a file of its own")
     if image.mode not in _MODES:
