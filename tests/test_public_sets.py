@@ -10,6 +10,7 @@ import tarfile
 import tomllib
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -372,8 +373,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, listed, server, monkeypatch):
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("time.sleep", interrupted)
-    monkeypatch.setattr(public.fetch, "__defaults__", (interrupted,))
+    monkeypatch.setattr(public, "fetch", partial(public.fetch, sleep=interrupted))
     server.script = [dropping(1000)]
     done = i2i("data", "download", "emoji", "--to", tmp_path)
     assert done.code == 130
