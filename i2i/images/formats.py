@@ -60,17 +60,17 @@ class Format:
     about: str = ""
 
 
-_TIFF = "any number, also as pages of one size; strips or tiles, every usual compression, BigTIFF"
-_ARRAYS = "(H, W) or (H, W, C); a fourth or second channel of 8 bits is an alpha"
+_TIFF = "strips or tiles, pages, palettes, CMYK, 1 to 64 bits, every usual compression, BigTIFF"
+_ARRAYS = "(H, W) or (H, W, C); a second or fourth channel of 8 bits is an alpha"
 _ALL = (
     Format("jpeg", "JPEG", (".jpg", ".jpeg", ".jfif"), lossless=False, becomes="png", about="CMYK by its profile"),
-    Format("png", "PNG", (".png",), ("uint8", "uint16"), alpha=True, becomes="png", about="palettes; no animations"),
-    Format("webp", "WebP", (".webp",), channels=(3,), alpha=True, becomes="webp", about="no animations"),
-    Format("bmp", "BMP", (".bmp",), becomes="bmp", about="palettes"),
-    Format("gif", "GIF", (".gif",), alpha=True, writes=False, becomes="png", about="one frame"),
+    Format("png", "PNG", (".png",), ("uint8", "uint16"), alpha=True, becomes="png", about="palettes, 1 to 16 bits"),
+    Format("webp", "WebP", (".webp",), channels=(3,), alpha=True, becomes="webp", about="with and without loss"),
+    Format("bmp", "BMP", (".bmp",), becomes="bmp", about="palettes, 1 to 8 bits"),
+    Format("gif", "GIF", (".gif",), alpha=True, writes=False, becomes="png", about="one picture"),
     Format("tiff", "TIFF", (".tif", ".tiff"), TYPES, (), True, becomes="tiff", about=_TIFF),
     Format("npy", "NPY", (".npy",), TYPES, (), True, becomes="npy", about=_ARRAYS),
-    Format("npz", "NPZ", (".npz",), TYPES, (), True, becomes="npz", about="one array in it, as in `.npy`"),
+    Format("npz", "NPZ", (".npz",), TYPES, (), True, becomes="npz", about="the only array in it"),
 )
 
 FORMATS = {format.name: format for format in _ALL}

@@ -14,7 +14,7 @@ import numpy as np
 from i2i.images.headers import Header, Refused
 from i2i.images.picture import Picture, Stored
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_VERSION = (1, 0)  # of the format; later ones are for arrays with names, and allow headers of gigabytes
 _FEW, _MANY = 16, 32  # (C, H, W) shows where there are no more channels than the one, and as many pixels as the other
 
 Shape = tuple[int, ...]
@@ -58,10 +58,9 @@ def _array(file: BinaryIO) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[An
 
 
 def _declared(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
+    if np.lib.format.read_magic(file) != _VERSION:
         raise Refused("holds an array with named fields; save plain numbers")
-    shape, fortran, dtype = _HEADERS[version](file)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     return shape, fortran, dtype
 
 
