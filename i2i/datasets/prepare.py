@@ -152,6 +152,11 @@ def prepare(
             raise
 
 
+def shown(path: Path) -> str:
+    """A path as text that can be written, whatever bytes its name has."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def _claim(out: Path, folder: Path, maker: Maker, halves: Halves) -> None:
     """Takes a folder that is new or empty, or that was begun in the same way. Raises I2IError for any other."""
     inputs = folder.resolve()
@@ -159,8 +164,8 @@ def _claim(out: Path, folder: Path, maker: Maker, halves: Halves) -> None:
         raise I2IError(
             Problem(str(out), f"lies in {str(folder)!r}, which stays as it is; choose another folder with -o")
         )
-    record = {"made": maker.name, "from": os.fsencode(inputs).decode(errors="replace")} | asdict(halves)
-    record |= maker.options
+    settings = {"made": maker.name, "from": shown(inputs)} | asdict(halves) | dict(maker.options)
+    record = json.loads(json.dumps(settings))  # as it is read again
     out.mkdir(parents=True, exist_ok=True)
     try:
         before = json.loads((out / RECORD).read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from i2i.data.matching import Named
 from i2i.datasets import makers
 from i2i.datasets.holes import Shape
 from i2i.datasets.holes import holes as with_holes
-from i2i.datasets.prepare import Made, Maker
+from i2i.datasets.prepare import Made, Maker, shown
 from i2i.errors import I2IError, Problem
 from i2i.images import Picture, header, read
 from i2i.images.values import Range
@@ -78,7 +78,7 @@ def pairs(a: ImageFiles, b: ImageFiles) -> Maker:
     def make(file: Path, _: np.random.Generator) -> Made:
         return {"": makers.side_by_side(read(file), read(partner[file]))}
 
-    return Maker("pairs", make, {"": ""}, {"partners": str(b.folder.resolve())}, "side_by_side")
+    return Maker("pairs", make, {"": ""}, {"partners": shown(b.folder.resolve())}, "side_by_side")
 
 
 def pages() -> Maker:
