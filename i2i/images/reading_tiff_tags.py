@@ -14,7 +14,9 @@ from i2i.images.picture import Stored
 from i2i.images.reading_pillow import dots
 
 _ORIENTATION, _XMP, _EXIF, _GPS, _UNIT = 274, 700, 34665, 34853, 296
-_INCHES = {2: 1.0, 3: 2.54}  # that a unit of resolution divides: an inch, a centimetre
+_UNITS = (1, 2, 3)  # of resolution: none, an inch, a centimetre
+_RATIONAL = 5
+_INCHES = {2: 1.0, 3: 2.54}  # how many of a unit an inch is
 _BYTES = (1, 2, 7)  # types whose values are kept as they stand: BYTE, ASCII, UNDEFINED
 _ABOUT = (271, 272, 305, 306, 315, 33432)  # what an EXIF block repeats: camera, software, date, artist, copyright
 
@@ -22,8 +24,7 @@ _ABOUT = (271, 272, 305, 306, 315, 33432)  # what an EXIF block repeats: camera,
 def stored_tags(tiff: TiffFile, pages: list[TiffPage], file: BinaryIO) -> Stored:
     """What a file of the same kind should hold as well."""
     page = pages[0]
-    x, y, unit = (page.tags.valueof(code) for code in (282, 283, _UNIT))
-    unit = 2 if unit is None else int(unit)  # as the format has it
+    x, y, unit = _ratio(page, 282), _ratio(page, 283), page.tags.valueof(_UNIT, 2)
     other: dict[str, Any] = {
         "compression": named(COMPRESSION, page.compression),
         "predictor": page.predictor != 1,
@@ -39,11 +40,17 @@ def stored_tags(tiff: TiffFile, pages: list[TiffPage], file: BinaryIO) -> Stored
     if (xmp := page.tags.get(_XMP)) is not None:
         other["xmp"] = reset_xmp(_bytes(xmp, file))
     dpi = None
-    if x and y:
+    if x and y and unit in _UNITS:
         x, y = (y, x) if turned(orientation_of(page)) else (x, y)
-        other["resolution"] = x, y, unit
-        dpi = dots(*(n / d * _INCHES[unit] if d else 0 for n, d in (x, y))) if unit in _INCHES else None
+        other["resolution"] = x, y, int(unit)
+        dpi = dots(*(n / d * _INCHES[unit] for n, d in (x, y))) if unit in _INCHES else None
     return Stored("tiff", page.iccprofile or b"", _exif(page, file), dpi, len(pages), other)
+
+
+def _ratio(page: TiffPage, code: int) -> tuple[int, int] | None:
+    """A tag's numerator and denominator, if it is one number above 0."""
+    tag = page.tags.get(code)
+    return tag.value if tag is not None and tag.dtype == _RATIONAL and tag.count == 1 and all(tag.value) else None
 
 
 def orientation_of(page: TiffPage) -> int:

@@ -119,9 +119,11 @@ def _tags(picture: Picture, number: int, n_pages: int) -> dict[int | str, Tag]:
     return tags
 
 
-def _is_true(description: bytes, picture: Picture, n_pages: int) -> bool:
+def _is_true(description: Any, picture: Picture, n_pages: int) -> bool:
     """Whether what ImageJ or OME say of the pixels in a description is so; what others say is not about these."""
     height, width, n = picture.samples.shape
+    if not isinstance(description, bytes):  # no text at all
+        return False
     if description.startswith(b"ImageJ="):
         images = re.search(rb"^images=(\d{1,9})\s", description, re.MULTILINE)
         return int(images[1] if images else 1) == n_pages
