@@ -65,8 +65,8 @@ class Facts:
                 sizes = [f"median {_shown(self.median)}", f"{_shown(self.smallest)} to {_shown(self.largest)}"]
                 sizes.append(f"{self.n_sizes:,} sizes")
         if self.kept is not None and self.kept != 1:
-            becomes = f"become {_shown(self.becomes)}: " if self.becomes else "resized: "
-            sizes.append(f"{becomes}{100 * self.kept:.3g} % of the px")
+            sizes.append(f"become {_shown(self.becomes)}" if self.becomes else "become many sizes")
+            sizes.append(f"with {100 * self.kept:.3g} % of the px")
         pixels = _shares(self.kinds)
         if self.values:
             pixels.append(f"values {self.values[0]:g} to {self.values[3]:g}")
