@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import numpy as np
+import torch
 from annotated_types import Gt, Le
 
-from i2i.data.augment import Augment
-from i2i.errors import Problem
+from i2i.data.augment import Augment, Augmentation
+from i2i.errors import I2IError, Problem
 from i2i.options import Options, validate
 from i2i.registry import Builder, Registry
 from i2i.slots import Slot
@@ -45,10 +47,18 @@ class Placed(Generic[Place]):
         return self.component.spec() | self.options.model_dump(mode="json")
 
 
-def augment(placed: Placed[AugmentOptions]) -> Augment:
-    """The augmentation, built."""
+def augment(placed: Placed[AugmentOptions], channels: tuple[int, int]) -> Augment:
+    """The augmentation, built, and tried on as many channels as its domains have. Raises I2IError."""
     options = placed.options
-    return Augment(placed.component(), options.probability, options.domain, options.shared)
+    augmentation: Augmentation = replace(placed.component, needs=Augmentation)()
+    for domain, n in zip("ab", channels, strict=True):
+        if options.domain in ("both", domain):
+            drawn = augmentation.draw(np.random.default_rng(0))
+            try:
+                augmentation.image(torch.zeros(n, 16, 16, dtype=torch.uint8), drawn)
+            except ValueError as error:
+                raise I2IError(Problem(placed.component.where, str(error))) from error
+    return Augment(augmentation, options.probability, options.domain, options.shared)
 
 
 def label(extra: Placed[ExtraLossOptions]) -> str:

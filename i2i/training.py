@@ -72,7 +72,7 @@ class Training:
                 paired=method.paired,
                 needs=method.needs,
                 multiple=size_multiple(*method.translators().values()),
-                augment=[augment(placed) for placed in recipe.augment],
+                augment=[augment(placed, recipe.data.both_channels) for placed in recipe.augment],
                 seed=options.seed,
                 n_batches=method.n_batches,
                 n_micro_batches=options.accumulate,

@@ -3,6 +3,7 @@
 import colorsys
 import itertools
 import math
+import types
 from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i import hookimpl
 from i2i.data.augment import Augment
 from i2i.data.opening import open_data
 from i2i.data.source import Split
@@ -18,6 +20,7 @@ from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.images.values import Range
 from i2i.method import Batch
+from i2i.placed import AugmentOptions, augment, read_list
 from i2i_plugins.augmentations import (
     Affine,
     ColourJitter,
@@ -366,6 +369,45 @@ def test_a_mirrored_view_is_an_image_too(engine, name):
 def test_a_mistake_is_told(engine, table, message):
     with pytest.raises(I2IError, match=message):
         engine.registry.resolve("augmentation", table, "augment.0")()
+
+
+class Grey:
+    """An augmentation of one channel."""
+
+    def draw(self, rng: np.random.Generator) -> None: ...
+
+    def image(self, pixels: torch.Tensor, drawn: None) -> torch.Tensor:
+        if len(pixels) != 1:
+            raise ValueError(f"changes images of 1 channel, not of {len(pixels)}")
+        return pixels
+
+    def mask(self, mask: torch.Tensor, drawn: None) -> torch.Tensor:
+        return mask
+
+
+class Empty:
+    """An augmentation without any method."""
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"name": "grey"}, "augment.0: changes images of 1 channel, not of 3"),
+        ({"name": "grey", "domain": "a"}, ""),
+        ({"name": "empty"}, "'empty' cannot stand here: it is no Augmentation, it lacks draw, image, mask"),
+    ],
+)
+def test_what_cannot_change_the_images_is_told_at_the_start(table, message):
+    plugin = types.ModuleType("mine")
+    offers = {"grey": Grey, "empty": Empty}
+    plugin.register_augmentations = hookimpl(lambda: offers, specname="register_augmentations")
+    registry = Engine([plugin], entry_points=False).registry
+    found = read_list({"augment": [table]}, "augment", "augmentation", AugmentOptions, registry, [])
+    if not message:
+        assert augment(found[0], (1, 3)).domain == "a"
+    else:
+        with pytest.raises(I2IError, match=message):
+            augment(found[0], (1, 3))
 
 
 class Noises:
