@@ -37,17 +37,17 @@ REFUSED = {
     "page.jpg": (b"<!DOCTYPE html><html>404</html>", "is no image of a known format"),
     "half.jpg": (saved(PHOTO, "JPEG")[:1500], "image file is truncated"),
     "half.png": (saved(PHOTO, "PNG")[:5000], "image file is truncated"),
-    "half16.png": (deep_png(noise(60, 80, dtype="uint16"))[:5000], "cannot be read"),
-    "half.webp": (saved(PHOTO, "WEBP")[:800], "x.webp"),
+    "half16.png": (deep_png(noise(60, 80, dtype="uint16"))[:5000], "is damaged or truncated ("),
+    "half.webp": (saved(PHOTO, "WEBP")[:800], "is damaged or truncated ("),
     "half.bmp": (saved(PHOTO, "BMP")[:5000], "image file is truncated"),
     "half.gif": (saved(PHOTO, "GIF")[:3000], "image file is truncated"),
     "half.tif": (tiff(PHOTO, photometric="rgb")[:5000], "is truncated"),
     "half_lzw.tif": (tiff(PHOTO, photometric="rgb", compression="lzw")[:5000], "is truncated"),
     "half.npy": (npy(PHOTO)[:5000], "is damaged: its array takes 32400 bytes, and it holds 4872"),
-    "half.npz": (pictures.npz(x=PHOTO)[:5000], "cannot be read"),
-    "head.jpg": (saved(PHOTO, "JPEG")[:20], "cannot be read"),
-    "head.png": (saved(PHOTO, "PNG")[:20], "cannot be read"),
-    "flipped.png": (saved(PHOTO, "PNG").replace(b"IDAT", b"IDAX"), "cannot be read"),
+    "half.npz": (pictures.npz(x=PHOTO)[:5000], "is damaged or truncated ("),
+    "head.jpg": (saved(PHOTO, "JPEG")[:20], "is damaged or truncated ("),
+    "head.png": (saved(PHOTO, "PNG")[:20], "is damaged or truncated ("),
+    "flipped.png": (saved(PHOTO, "PNG").replace(b"IDAT", b"IDAX"), "is damaged or truncated ("),
     "bomb.png": (png(100_000, 100_000, 8, 2, bytes(1000)), "is 100000x100000, more than 178 million pixels"),
     "bomb16.png": (png(100_000, 100_000, 16, 6, bytes(1000)), "is 100000x100000, more than 178 million pixels"),
     "bomb.tif": (raw_tiff(bytes(48), t256=100_000, t257=100_000), "is 100000x100000, more than 178 million pixels"),
@@ -82,7 +82,7 @@ def test_each_is_one_message_that_names_the_file(tmp_path, name, capfd, recwarn,
             function(path)
         (problem,) = error.value.problems
         assert problem.where == str(path) and "\n" not in problem.message and len(problem.message) < 250
-        assert reason in str(problem) or reason == "x.webp"
+        assert reason in str(problem)
         with pytest.raises(UnreadableImage) as error:
             function(content, "standard input")
         assert error.value.problems[0].where == "standard input" and error.value.problems[0].message == problem.message

@@ -157,7 +157,7 @@ def test_files_that_break_later_without_the_cache(source, tmp_path, n_workers):
     assert len(list(skipping.loader(0, 2 * N_A))) == 2 * N_A
     assert len(skipping.skipped) == 1 and "2.png" in skipping.skipped[0]
     assert len(skipping.preview(5).a) == N_B and strict.skipped == []
-    with pytest.raises(I2IError, match=r"2\.png: cannot be read"):
+    with pytest.raises(I2IError, match=r"2\.png: is damaged or truncated"):
         list(strict.loader(0, 2 * N_A))
 
 

@@ -54,7 +54,7 @@ class Header:
         """The header itself, if a picture of this kind and size is read. Raises Refused."""
         width, height = self.size
         if not width or not height or not self.channels:
-            raise Refused(f"is {width}x{height} with {self.channels} channels; there is nothing in it")
+            raise Refused(f"is {width}x{height} with {self.channels} channels: there is nothing in it")
         if self.dtype not in TYPES:
             instead = _INSTEAD.get(_kind(self.dtype), "uint8, uint16 or float32")
             raise Refused(f"holds {self.dtype}, which is not supported; save it as {instead}")
@@ -63,7 +63,7 @@ class Header:
         n = self.channels + self.alpha
         if (n_bytes := width * height * n * np.dtype(self.dtype).itemsize) > MAX_BYTES:
             shape = f"{width}x{height} with {n} channels of {self.dtype}"
-            raise Refused(f"is {shape}: {n_bytes / 2**30:.1f} GiB, more than {MAX_BYTES >> 30}; make it smaller")
+            raise Refused(f"is {shape}: {n_bytes / 2**30:.1f} of at most {MAX_BYTES >> 30} GiB; make it smaller")
         return self
 
     def turned(self) -> Header:

@@ -59,13 +59,18 @@ def read(file: Path | bytes, name: str = "") -> Picture:
     Raises UnreadableImage: for a file that cannot be decoded whole, and for floats that are not finite.
     """
     with _opened(file, name) as (stream, decoder, where):
-        picture = decoder.read(stream)
-        _check_finite(picture)
-        profile = picture.stored.profile
-        if profile and picture.colour != "bands" and (reason := fault(profile, picture.pixels.shape[2])):
-            warnings.warn(f"{where}: its colour profile {reason}; it is left out", stacklevel=2)
-            picture = replace(picture, stored=replace(picture.stored, profile=b""))
-        return picture
+        return _sound(decoder.read(stream), where)
+
+
+def read_pages(file: Path | bytes, name: str = "") -> Iterator[Picture]:
+    """Each page of a TIFF file as a picture of its own, whether they are alike or not; of any other file, its picture.
+
+    Arguments and errors as in `read`.
+    """
+    with _opened(file, name) as (stream, decoder, where):
+        pages = reading_tiff.read_pages(stream) if decoder is reading_tiff else iter([decoder.read(stream)])
+        for picture in pages:
+            yield _sound(picture, where)
 
 
 def header(file: Path | bytes, name: str = "") -> Header:
@@ -101,8 +106,18 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     if isinstance(error, (TypeError, LookupError, AttributeError)):  # a decoder did not expect what it found
-        return "cannot be read: it is damaged"
-    return shorten(f"cannot be read: {error}", 200, placeholder=" …")
+        return "is damaged"
+    return shorten(f"is damaged or truncated ({error}", 200, placeholder=" …") + ")"
+
+
+def _sound(picture: Picture, where: str) -> Picture:
+    """Finite, and without a profile that is of no use."""
+    _check_finite(picture)
+    profile = picture.stored.profile
+    if profile and picture.colour != "bands" and (reason := fault(profile, picture.pixels.shape[2])):
+        warnings.warn(f"{where}: its colour profile {reason}; it is left out", stacklevel=3)
+        picture = replace(picture, stored=replace(picture.stored, profile=b""))
+    return picture
 
 
 def _check_finite(picture: Picture) -> None:
