@@ -8,7 +8,7 @@ from PIL import Image
 
 from i2i.datasets import canny, makers
 from i2i.datasets.holes import hole_mask, holes
-from i2i.images import Picture, Stored
+from i2i.images import Picture
 from i2i.images.values import Range
 
 
@@ -190,17 +190,6 @@ def test_the_tiles_of_a_row_overlap_by_what_was_asked_and_the_last_ends_with_the
     assert [name for name, _ in makers.tiles(picture, size=10, overlap=2)] == [
         "_y00000_x00000", "_y00000_x00008", "_y00000_x00015"
     ]  # fmt: skip
-
-
-def test_pages_are_the_channels_of_each_with_its_own_tags():
-    pixels = noise(channels=6, dtype="uint16").pixels
-    picture = Picture(
-        pixels, "bands", stored=Stored("tiff", pages=3, other={"tags": ("a", "b", "c"), "tile": (16, 16)})
-    )
-    found = dict(makers.pages(picture))
-    assert list(found) == ["_0000", "_0001", "_0002"]
-    assert np.array_equal(found["_0001"].pixels, pixels[:, :, 2:4])
-    assert found["_0001"].stored == Stored("tiff", pages=1, other={"tags": ("b",), "tile": (16, 16)})
 
 
 def test_side_by_side_takes_the_larger_number_of_channels_and_refuses_other_sizes():

@@ -134,11 +134,22 @@ def test_pages_become_files(tmp_path, monkeypatch):
     stack = np.random.default_rng(0).integers(0, 65536, (3, 20, 30), np.uint16)
     (tmp_path / "stacks").mkdir()
     tifffile.imwrite("stacks/cells.tif", stack, photometric="minisblack")
+    others = [np.zeros((5, 6), np.uint8), np.full((7, 4, 3), 9, np.uint16), np.ones((2, 2), np.float32)]
+    with tifffile.TiffWriter("stacks/mixed.tif") as file:
+        for page, colours in zip(others, ("minisblack", "rgb", "minisblack"), strict=True):
+            file.write(page, photometric=colours, description=f"of {page.dtype}", metadata=None)
+    photo(Path("stacks/single.png"))
     told = i2i("data", "prepare", "pages", "stacks", "-o", "set", "--test-share", 0)
     assert told.code == 0, told.err
     for number in range(3):
         page = read(Path(f"set/train/cells_{number:04}.tif"))
         assert np.array_equal(page.pixels[:, :, 0], stack[number]) and page.stored.pages == 1
+        with tifffile.TiffFile(f"set/train/mixed_{number:04}.tif") as file:
+            assert np.array_equal(file.asarray(), others[number]) and len(file.pages) == 1
+            assert file.pages[0].description == f"of {others[number].dtype}"
+    assert np.array_equal(
+        np.asarray(Image.open("set/train/single_0000.png")), np.asarray(Image.open("stacks/single.png"))
+    )
 
 
 def test_two_folders_are_put_side_by_side(photos, engine):

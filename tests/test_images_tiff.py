@@ -211,7 +211,7 @@ def test_unequal_pages_are_refused_with_their_numbers():
     for other in (noise(4, 8), noise(dtype="uint16")):
         with pytest.raises(UnreadableImage, match="page 1 is 8x6 RGB of uint8, page 3 8x") as error:
             read(several((noise(), {}), (noise(), {}), (other, {})), "x.tif")
-        assert str(error.value).endswith("save the one you mean as a file of its own")
+        assert str(error.value).endswith("or all of them by `i2i data prepare pages`")
 
 
 def test_smaller_copies_of_the_first_page_are_left_out():

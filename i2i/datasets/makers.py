@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from i2i.data.geometry import Interpolation, resize
 from i2i.images import Picture, Stored
-from i2i.images.picture import Colour, Pixels
+from i2i.images.picture import Pixels
 from i2i.images.profiles import to_srgb
 from i2i.images.values import Range
 
@@ -79,16 +79,6 @@ def tiles(picture: Picture, *, size: int = 512, overlap: int = 0) -> Iterator[tu
             rows, columns = slice(top, top + size), slice(left, left + size)
             alpha = picture.alpha[rows, columns] if picture.alpha is not None else None
             yield f"_y{top:05}_x{left:05}", replace(picture, pixels=picture.pixels[rows, columns], alpha=alpha)
-
-
-def pages(picture: Picture) -> Iterator[tuple[str, Picture]]:
-    """The pages of a file whose pages became channels, each with what the file says of it."""
-    stored = picture.stored
-    for number, pixels in enumerate(np.split(picture.pixels, stored.pages, 2)):
-        tags = {"tags": stored.other["tags"][number : number + 1]} if "tags" in stored.other else {}
-        page = replace(stored, pages=1, other={**stored.other, **tags})
-        colour: Colour = "grey" if pixels.shape[2] == 1 else "rgb" if pixels.shape[2] == 3 else "bands"
-        yield f"_{number:04}", Picture(pixels, colour, stored=page)
 
 
 def _starts(side: int, size: int, overlap: int) -> list[int]:

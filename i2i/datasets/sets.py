@@ -18,7 +18,7 @@ from i2i.datasets.holes import Shape
 from i2i.datasets.holes import holes as with_holes
 from i2i.datasets.prepare import Made, Maker, shown
 from i2i.errors import I2IError, Problem
-from i2i.images import Picture, header, read
+from i2i.images import Picture, header, read, read_pages
 from i2i.images.values import Range
 
 Limits = tuple[float, float] | None
@@ -82,8 +82,12 @@ def pairs(a: ImageFiles, b: ImageFiles) -> Maker:
 
 
 def pages() -> Maker:
-    """See `makers.pages`."""
-    return Maker("pages", lambda file, _: {"": makers.pages(read(file))}, {"": "_0000"}, source="one domain")
+    """The pages of TIFF files, whether they are alike or not."""
+
+    def make(file: Path, _: np.random.Generator) -> Made:
+        return {"": ((f"_{number:04}", page) for number, page in enumerate(read_pages(file)))}
+
+    return Maker("pages", make, {"": "_0000"}, source="one domain")
 
 
 def tiles(size: int, overlap: int) -> Maker:

@@ -54,11 +54,28 @@ def read(file: BinaryIO) -> Picture:
         found = _described(pages, _n_images(tiff, pages))
         stored = replace(stored, pages=found.pages)
         pictures = [pictured(page, samples, stored) for page, samples in _samples(tiff, pages, found.pages)]
-        picture, orientation = pictures[0], orientation_of(pages[0])
+        picture = pictures[0]
         if len(pictures) > 1:
             picture = Picture(np.concatenate([p.samples for p in pictures], 2), "bands", stored=picture.stored)
-        alpha = None if picture.alpha is None else upright(picture.alpha, orientation)
-        return replace(picture, pixels=upright(picture.pixels, orientation), alpha=alpha)
+        return _upright(picture, pages[0])
+
+
+def read_pages(file: BinaryIO) -> Iterator[Picture]:
+    """Each page by itself, upright. They need not be alike."""
+    with _pages(file) as (tiff, pages):
+        n = _n_images(tiff, pages)
+        if n > len(pages):
+            _described(pages, n)  # a stack is decoded as a whole
+        for page in pages:
+            described(page).checked()
+        for page, samples in _samples(tiff, pages, n):
+            yield _upright(pictured(page, samples, stored_tags(tiff, [page], file)), page)
+
+
+def _upright(picture: Picture, page: TiffPage) -> Picture:
+    orientation = orientation_of(page)
+    alpha = None if picture.alpha is None else upright(picture.alpha, orientation)
+    return replace(picture, pixels=upright(picture.pixels, orientation), alpha=alpha)
 
 
 @contextmanager
@@ -103,7 +120,7 @@ def _described(pages: list[TiffPage], n: int) -> Header:
         if (other := described(page)) != first:
             raise Refused(
                 f"has pages that are not alike: page 1 is {_summary(first)}, page {number} {_summary(other)}; "
-                "save the one you mean as a file of its own"
+                "save the one you mean as a file of its own, or all of them by `i2i data prepare pages`"
             )
     if n == 1:
         return first.checked()
