@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from i2i.datasets.parts import RemoteFile
+from i2i.datasets.download.parts import RemoteFile
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 Answer = Callable[["Request"], None]

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from i2i.datasets.archives import Extracted, Limits, extract
+from i2i.datasets.download.archives import Extracted, Limits, extract
 from i2i.errors import I2IError
 
 

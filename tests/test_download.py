@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from local_server import CONTENT, Request, Watched, answering, dropping, good, serving
 
-from i2i.datasets import download, parts
-from i2i.datasets.download import WAITS, fetch, open_client
-from i2i.datasets.parts import RemoteFile
+from i2i.datasets.download import parts, transfer
+from i2i.datasets.download.parts import RemoteFile
+from i2i.datasets.download.transfer import WAITS, fetch, open_client
 from i2i.errors import I2IError
 
 
@@ -71,7 +71,7 @@ def test_a_dropped_connection_is_taken_up_where_it_broke(tmp_path, server, get):
 
 
 def test_a_long_piece_is_followed_by_the_next_at_once(server, get, monkeypatch):
-    monkeypatch.setattr(download, "STEP", 90_000)
+    monkeypatch.setattr(transfer, "STEP", 90_000)
     server.script = [dropping(100_000), dropping(100_000)]
     assert get(remote(server.url())).slept == []
     assert server.ranges == [None, "bytes=100000-", "bytes=200000-"]

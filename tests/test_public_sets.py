@@ -22,10 +22,10 @@ from test_cli import i2i
 from test_docs import DOCS, rows
 
 from i2i.data.source import Split
-from i2i.datasets import digits, parts, public
-from i2i.datasets.download import open_client
-from i2i.datasets.parts import RemoteFile
-from i2i.datasets.public import PublicSet, obtain, public_sets
+from i2i.datasets.download import digits, parts, public
+from i2i.datasets.download.parts import RemoteFile
+from i2i.datasets.download.public import PublicSet, obtain, public_sets
+from i2i.datasets.download.transfer import open_client
 from i2i.errors import I2IError
 
 

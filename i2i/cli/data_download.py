@@ -24,8 +24,8 @@ from i2i.cli.app import console, errors
 from i2i.cli.data import data_app
 
 if TYPE_CHECKING:
-    from i2i.datasets.parts import RemoteFile
-    from i2i.datasets.public import PublicSet
+    from i2i.datasets.download import PublicSet
+    from i2i.datasets.download.parts import RemoteFile
 
 
 @data_app.command()
@@ -38,8 +38,7 @@ def download(
     ] = False,
 ) -> None:
     """Download a well-known public set, verified and ready to train on; or list what there is."""
-    from i2i.datasets.download import open_client
-    from i2i.datasets.public import obtain, public_set, public_sets
+    from i2i.datasets.download import obtain, open_client, public_set, public_sets
 
     if name is None:
         return _list([*public_sets().values()], to)

@@ -16,9 +16,9 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from i2i.datasets.archives import Limits, extract
-from i2i.datasets.download import Watch, fetch
-from i2i.datasets.parts import Part, RemoteFile, check_space, set_aside
+from i2i.datasets.download.archives import Limits, extract
+from i2i.datasets.download.parts import Part, RemoteFile, check_space, set_aside
+from i2i.datasets.download.transfer import Watch, fetch
 from i2i.errors import I2IError, Problem, suggest
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class PublicSet:
 @cache
 def public_sets() -> Mapping[str, PublicSet]:
     """All sets by their names, in the order of the table."""
-    table = tomllib.loads(files("i2i.datasets").joinpath("public.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads(files("i2i.datasets.download").joinpath("public.toml").read_text(encoding="utf-8"))
     return {name: _read(name, entry) for name, entry in table.items()}
 
 
@@ -189,7 +189,7 @@ def _building(folder: Path) -> Iterator[Path]:
 def _unpack(wanted: PublicSet, paths: Mapping[str, Path], folder: Path, watch: Watch) -> None:
     watch.say("unpacking")
     if not wanted.top:
-        from i2i.datasets.digits import write_mnist_and_usps
+        from i2i.datasets.download.digits import write_mnist_and_usps
 
         return write_mnist_and_usps(paths, folder)
 

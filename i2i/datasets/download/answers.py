@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from i2i.datasets.parts import Part, RemoteFile
+from i2i.datasets.download.parts import Part, RemoteFile
 
 if TYPE_CHECKING:
     from httpx2 import Client, Response

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from i2i import __version__
-from i2i.datasets.answers import BrokenError, UselessError, read_answer
-from i2i.datasets.parts import Part, RemoteFile, set_aside, wrong_checksum
+from i2i.datasets.download.answers import BrokenError, UselessError, read_answer
+from i2i.datasets.download.parts import Part, RemoteFile, set_aside, wrong_checksum
 from i2i.errors import I2IError, Problem
 
 if TYPE_CHECKING:
