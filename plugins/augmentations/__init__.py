@@ -1,7 +1,7 @@
 """Augmentations of training images: flips, turns, affine motions, crops and colours.
 
-All chance comes from the generator that they are given. They are written in torch alone: the same functions of
-torchvision take about twice as long or more, and need seconds to be imported in each process that prepares batches.
+All chance comes from the generator that they are given. They are written in torch alone: torchvision takes two to four
+times as long for motions that reflect and for colours, and seconds to be imported in a process that prepares batches.
 """
 
 from i2i import hookimpl
