@@ -29,7 +29,7 @@ def translate(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="A run's folder or a safetensors file.")],
     images: Annotated[
         list[str],
-        typer.Argument(help="Images, folders, however deep, patterns like 'in/*.png', or - for stdin."),
+        typer.Argument(metavar="IMAGES", help="Files, folders, patterns like 'in/*.png', or - for stdin."),
     ],
     out: Annotated[str, typer.Option("-o", "--out", help="Folder for the translated images, or - for stdout.")],
     to: Annotated[str | None, typer.Option(help="Domain to translate to: a, b, or its name.")] = None,
@@ -64,13 +64,14 @@ def translate(
 
     if out == STREAM:
         summary = translate_stream(translator, places[0], sys.stdout.buffer, wanted)
+        tell(summary.problems)
         _say(summary.notes(translator), errors)
-        return
+        raise typer.Exit(1 if summary.problems else 0)
     Path(out).mkdir(parents=True, exist_ok=True)
     summary, ended = Summary(len(places)), ""
     columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=errors, transient=True) as bar:
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
             task = bar.add_task("translating", total=len(places))
             advance = partial(bar.advance, task)
             translate_files(

@@ -156,19 +156,19 @@ def translate_files(
 
 
 def translate_stream(translator: Translator, place: Place, to: BinaryIO, format: Format | None = None) -> Summary:
-    """Translates one image into a stream, all at once. Raises I2IError."""
-    work, summary, began = Work(translator, Path(), format, True, frozenset()), Summary(1), time.monotonic()
+    """Translates one image into a stream: all of it, or nothing where it cannot be translated. Raises OSError."""
+    work, summary = Work(translator, Path(), format, True, frozenset()), Summary(1)
     try:
         ready = work.prepare(place)
         assert ready is not None
         encoded = BytesIO()
         write(give(translator, ready.taken, run(translator, [ready.taken.unit])[0]), encoded, ready.format.name)
     except Exception as error:
-        raise I2IError(*_problems(place, error)) from error
+        summary.problems += _problems(place, error)
+        return summary
     to.write(encoded.getvalue())
     to.flush()
-    summary.count(str(ready.place), ready.taken, ready.format)
-    summary.seconds = time.monotonic() - began
+    summary.count(str(place), ready.taken, ready.format)
     return summary
 
 

@@ -6,12 +6,13 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from i2i.data.folders import find_images
-from i2i.errors import I2IError, Problem, collecting, suggest
+from i2i.errors import I2IError, Problem, collecting
 from i2i.images.formats import Format
 from i2i.images.headers import MAX_BYTES
 
@@ -111,14 +112,11 @@ def _meant(given: str, problems: list[Problem]) -> Iterable[Path]:
             return map(Path, matches)
         problems.append(Problem("IMAGES", f"nothing matches {given!r}"))
     else:
-        there = f"there is no file or folder {given!r} (looked in {Path.cwd()})"
-        problems.append(Problem("IMAGES", there + suggest(path.name, _beside(path))))
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(path.name, beside, 1))
+        message = f"there is no file or folder {given!r} (looked in {Path.cwd()}){near}"
+        problems.append(Problem("IMAGES", message))
     return []
-
-
-def _beside(path: Path) -> Iterator[str]:
-    if path.parent.is_dir():
-        yield from (name for name in os.listdir(path.parent) if not name.startswith("."))  # noqa: PTH208
 
 
 def _absolute(path: Path) -> str:
