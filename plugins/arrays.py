@@ -6,7 +6,6 @@ import hashlib
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,6 @@ MOST_IN_MEMORY = 4 << 30
 
 FEW = 4
 """Channels that images usually have at most: whatever has a longer axis in their place is told what it looks like."""
-DAMAGED = (
-    ValueError, OSError, OverflowError, RuntimeError, EOFError, struct.error, zlib.error, zipfile.BadZipFile
-)  # fmt: skip
-"""What broken bytes lead NumPy, zipfile and struct to."""
 
 
 class Arrays:
@@ -123,8 +118,10 @@ class Array:
             if key and key not in keys:
                 raise ValueError(f"holds no array {key!r}{suggest(key, keys)}")
             return cls(path, key)
-        except DAMAGED as error:
+        except (ValueError, OSError) as error:
             raise I2IError(Problem(where, f"{path.name} {getattr(error, 'strerror', None) or error}")) from error
+        except Exception as error:  # NumPy and zipfile raise whatever broken bytes lead them to
+            raise I2IError(Problem(where, f"{path.name} is damaged: {error}")) from error
 
     def labels(self, where: str) -> list[int]:
         """As a list. Raises I2IError if the array is not one of labels."""

@@ -135,6 +135,7 @@ def test_files_that_are_no_arrays(save, tmp_path):
     (tmp_path / "header.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:20])
     huge = (tmp_path / "good.npy").read_bytes().replace(b"(5, 8, 6), }       ", b"(999999999, 8, 6),}")
     (tmp_path / "huge.npy").write_bytes(huge)
+    (tmp_path / "odd.npy").write_bytes((tmp_path / "good.npy").read_bytes().replace(b"}", b"{"))
     with zipfile.ZipFile(tmp_path / "empty.npz", "w") as archive:
         archive.writestr("readme.txt", "no array")
     whole = (tmp_path / save("whole.npz", x=GREY)).read_bytes()
@@ -145,6 +146,7 @@ def test_files_that_are_no_arrays(save, tmp_path):
         "short.npy": "",
         "header.npy": "",
         "huge.npy": "",
+        "odd.npy": "is damaged: ",
         "empty.npz": "holds no array",
         "cut.npz": "is neither an .npy nor an .npz file",
     }

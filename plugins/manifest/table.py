@@ -110,7 +110,7 @@ def _separator(text: TextIO) -> str:
 
 def _read_parquet(file: Path, choose: Choose) -> Table:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise _wrong(file, "Parquet is read by pyarrow, which is missing: pip install pyarrow") from error
     try:
@@ -121,8 +121,11 @@ def _read_parquet(file: Path, choose: Choose) -> Table:
             for batch in table.iter_batches(batch_size=1 << 16, columns=[*names.values()]):
                 for column, name in names.items():
                     columns[column] += _cells(file, name, batch.column(name))
-            return Table(file, names, columns, range(1, table.metadata.num_rows + 1), "row")
-    except (ArrowException, OSError) as error:
+            n_rows = len(next(iter(columns.values())))
+            return Table(file, names, columns, range(1, n_rows + 1), "row")
+    except I2IError:
+        raise
+    except Exception as error:  # pyarrow raises whatever broken bytes lead it to
         raise _wrong(file, f"is damaged: {error}") from error
 
 
