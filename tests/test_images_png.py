@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import pictures
 import pytest
@@ -126,3 +127,12 @@ def test_a_16_bit_animation_is_refused():
     control = (b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", struct.pack(">IIIIIHHBB", 0, 8, 6, 0, 0, 1, 10, 0, 0))
     with pytest.raises(UnreadableImage, match="animation"):
         read(deep_png(noise(dtype="uint16"), *control))
+
+
+def test_nothing_is_said_about_a_profile(caplog):
+    profile = bytes(pictures.display_p3()).replace(b"\0\0\xf6\xd6\0\1\0\0", b"\0\0\xf6\xd0\0\1\0\0")  # not quite D50
+    file = deep_png(noise(dtype="uint16"), (b"iCCP", b"x\0\0" + zlib.compress(profile)))
+    assert read(file, "x.png").stored.profile == profile
+    assert not caplog.messages
+    imagecodecs.png_decode(file)
+    assert "illuminant" in caplog.text  # else this shows nothing

@@ -27,12 +27,24 @@ def is_deep(file: BinaryIO) -> bool:
 
 def decoded(file: BinaryIO) -> Picture:
     """All 16 bits of all channels; a colour that the file calls transparent makes an alpha."""
-    file.seek(0)
-    samples: Pixels = imagecodecs.png_decode(file.read())
+    samples: Pixels = imagecodecs.png_decode(_bare(file))
     samples = np.atleast_3d(samples)
     n = samples.shape[2]
     alpha = samples[:, :, -1] if n in (2, 4) else None
     return Picture(samples[:, :, : n - 1] if n in (2, 4) else samples, "grey" if n < 3 else "rgb", alpha)
+
+
+def _bare(file: BinaryIO) -> bytes:
+    """The file as far as pixels need it: about the rest, a profile say, imagecodecs warns by the log."""
+    file.seek(0)
+    needed = [file.read(_SIGNATURE)]
+    while len(start := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        if kind[:1].isupper() or kind == b"tRNS":
+            needed += start, file.read(length + 4)
+        else:
+            file.seek(length + 4, 1)
+    return b"".join(needed)
 
 
 def chunks(file: BinaryIO) -> tuple[Chunks, bytes]:
