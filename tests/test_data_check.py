@@ -258,7 +258,9 @@ def test_deep_images_and_their_range(folders):
             values[:2, :2] = [[0, 0], [4095, 4095]]
             tifffile.imwrite(folders[option] / f"{i}{option}.tif", values)
     (note,) = messages(folders)["note"]
-    assert re.match(r"a uses little of what uint16 holds.+ from 0 to 4095, .+ data\.range = \[0, 4095\] for a", note)
+    assert re.match(
+        r"a uses little of what uint16 holds.+ from 0 to 4095, .+ data\.range = \[\[0\.0, 4095\.0\], \"type\"\]", note
+    )
     for i, values in enumerate(np.random.default_rng(9).normal(300, 20, (3, 40, 40)).astype(np.float32)):
         tifffile.imwrite(folders["b"] / f"float {i}.tif", values)
     assert any(text.startswith("float32, the others uint8: 3 of 9 images of b") for text in messages(folders)["error"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -130,8 +131,10 @@ def mixed_types(images: ImageSet) -> Iterator[Finding]:
 
 def ranges(images: ImageSet) -> Iterator[Finding]:
     """What the values of deep images come to, beside what the recipe makes -1 and 1 of."""
+    both: list[Any] = list(images.options.both_ranges) if images.options else ["type", "type"]
     for part in (part for part in images.parts if part.split == "train"):
-        wanted = images.options.both_ranges["ab".index(part.domain)] if images.options else "type"
+        place = "ab".index(part.domain)
+        wanted = both[place]
         limits = part_range(part)
         if limits is None or wanted == "auto":
             continue
@@ -149,8 +152,8 @@ def ranges(images: ImageSet) -> Iterator[Finding]:
             level, what = "note", f"{part.title} uses little of what {dtype} holds, and would be nearly one grey"
         else:
             continue
-        first, last = proposed(least, low, high, largest)
-        yield Finding(level, f"{what}: {values}", f'Set data.range = [{first:g}, {last:g}] for {part.name}, or "auto".')
+        both_then = [*both[:place], proposed(least, low, high, largest), *both[place + 1 :]]
+        yield Finding(level, f"{what}: {values}", f'Set data.range = {json.dumps(both_then)}, or "auto".')
 
 
 def part_range(part: Part) -> tuple[float, float, float, float] | None:
@@ -169,7 +172,7 @@ def proposed(least: float, low: float, high: float, largest: float) -> tuple[flo
         if first <= least and largest <= last and high - low >= (last - first) / 2:
             return first, last
     unit = 10.0 ** np.floor(np.log10(high - low) - 1) if high > low else 1.0
-    return float(np.floor(low / unit) * unit), float(np.ceil(high / unit) * unit)
+    return float(f"{np.floor(low / unit) * unit:.6g}"), float(f"{np.ceil(high / unit) * unit:.6g}")
 
 
 def pairs(images: ImageSet) -> Iterator[Finding]:
