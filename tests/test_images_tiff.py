@@ -329,15 +329,18 @@ def test_truncated_files_are_refused(options, share, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_pages_that_are_cut_off_are_not_left_out(share):
+@pytest.mark.parametrize("bigtiff", [True, False])
+def test_pages_that_are_cut_off_are_not_left_out(bigtiff):
     file = io.BytesIO()
-    with tifffile.TiffWriter(file) as writer:
+    with tifffile.TiffWriter(file, bigtiff=bigtiff) as writer:
         for page in range(5):
             writer.write(noise(20, 30, seed=page), photometric="rgb", metadata=None, contiguous=False)
     whole = file.getvalue()
-    with pytest.raises(UnreadableImage):
-        read(whole[: int(len(whole) * share)])
+    assert agree(whole).stored.pages == 5
+    for share in (0.2, 0.5, 0.8):
+        for function in (read, header):
+            with pytest.raises(UnreadableImage, match="not all of its pages are there|truncated"):
+                function(whole[: int(len(whole) * share)])
 
 
 def test_what_tifffile_logs_of_other_files_is_left_alone(caplog):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 
 import numpy as np
 
-from i2i.images.picture import Pixels
+from i2i.images.picture import Picture, Pixels
 
 _TAG = 0x0112
 _TYPES = {3: "H", 4: "I"}  # SHORT and LONG
@@ -19,8 +20,14 @@ def turned(orientation: int) -> bool:
     return orientation in (5, 6, 7, 8)
 
 
-def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """(H, W, …) as they are to be seen; numbers that mean nothing turn nothing."""
+def upright(picture: Picture, orientation: int) -> Picture:
+    """The picture as it is to be seen; numbers that mean nothing turn nothing."""
+    alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
+    return replace(picture, pixels=_upright(picture.pixels, orientation), alpha=alpha)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """(H, W, …)."""
     if turned(orientation):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

@@ -47,7 +47,7 @@ def from_cmyk(inks: Pixels, profile: bytes) -> tuple[Pixels, bytes]:
 def fault(profile: bytes, channels: int) -> str:
     """Why a profile is of no use for pictures of so many channels, as the end of a sentence; empty if it is."""
     if profile[16:20] not in _SPACES:
-        return "is damaged, or one of no colours that are known here"
+        return "is damaged, or of a kind that is not known"
     space, n = _SPACES[profile[16:20]]
     if n != channels and (n, channels) != (3, 1):  # a grey picture may well have a profile of RGB
         return f"is one of {space.upper()} colours, which these are not"

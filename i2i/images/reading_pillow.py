@@ -60,10 +60,7 @@ def read(file: BinaryIO) -> Picture:
         picture, stored = Picture(rgb, "rgb"), replace(stored, profile=profile)
     else:
         picture = Picture.of(image)
-    if image.format in ("JPEG", "GIF") and isinstance(comment := image.info.get("comment"), bytes):
-        stored = replace(stored, other={**stored.other, "comment": comment})
-    pixels, alpha = upright(picture.pixels, orientation), picture.alpha
-    return Picture(pixels, picture.colour, None if alpha is None else upright(alpha, orientation), stored)
+    return upright(replace(picture, stored=stored), orientation)
 
 
 def _opened(file: BinaryIO) -> ImageFile:
@@ -97,8 +94,8 @@ def _described(image: ImageFile, file: BinaryIO) -> Header:
 
 def _stored(image: ImageFile, file: BinaryIO) -> tuple[Stored, int]:
     """What the file says beside the pixels, and its orientation."""
-    info, other = image.info, dict[str, Any]()
-    exif = info.get("exif", b"")
+    info, exif = image.info, image.info.get("exif", b"")
+    other: dict[str, Any] = {}
     if image.format == "PNG":
         other["chunks"], exif = reading_png.chunks(file)
         if not exif and (text := info.get("Raw profile type exif")):
@@ -106,6 +103,8 @@ def _stored(image: ImageFile, file: BinaryIO) -> tuple[Stored, int]:
                 exif = bytes.fromhex("".join(text.split("\n")[3:]))
     elif image.format == "WEBP":
         other["lossless"] = _is_lossless(file)
+    if isinstance(comment := info.get("comment"), bytes):
+        other["comment"] = comment
     if image.format in ("JPEG", "WEBP") and (xmp := info.get("xmp")):
         other["xmp"] = reset_xmp(xmp)
     exif, orientation = reset_exif(exif if exif.startswith(b"Exif\0\0") or not exif else b"Exif\0\0" + exif)

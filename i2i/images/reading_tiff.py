@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
@@ -20,8 +21,7 @@ from i2i.images.reading_tiff_page import described, pictured
 from i2i.images.reading_tiff_tags import orientation_of, stored_tags
 
 _KINDS = ("ome", "mmstack", "ndtiff", "ndpi", "lsm")  # of TIFF, some of which name other files to be opened
-_BROKEN = ("<tifffile.TiffPages ", " series ")  # in its log where a page points, or a stack reaches, beyond the end
-
+_SHORT = " series "  # what tifffile's log speaks of where a stack reaches beyond the end
 _INCOMPLETE = "is damaged or truncated: not all of its pages are there"
 
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
@@ -53,11 +53,13 @@ def read(file: BinaryIO) -> Picture:
         stored = stored_tags(tiff, pages, file)
         found = _described(pages, _n_images(tiff, pages))
         stored = replace(stored, pages=found.pages)
-        pictures = [pictured(page, samples, stored) for page, samples in _samples(tiff, pages, found.pages)]
-        picture = pictures[0]
-        if len(pictures) > 1:
-            picture = Picture(np.concatenate([p.samples for p in pictures], 2), "bands", stored=picture.stored)
-        return _upright(picture, pages[0])
+        pictures = [
+            upright(pictured(page, samples, stored), orientation_of(page))
+            for page, samples in _samples(tiff, pages, found.pages)
+        ]
+        if len(pictures) == 1:
+            return pictures[0]
+        return Picture(np.concatenate([p.samples for p in pictures], 2), "bands", stored=pictures[0].stored)
 
 
 def read_pages(file: BinaryIO) -> Iterator[Picture]:
@@ -69,13 +71,7 @@ def read_pages(file: BinaryIO) -> Iterator[Picture]:
         for page in pages:
             described(page).checked()
         for page, samples in _samples(tiff, pages, n):
-            yield _upright(pictured(page, samples, stored_tags(tiff, [page], file)), page)
-
-
-def _upright(picture: Picture, page: TiffPage) -> Picture:
-    orientation = orientation_of(page)
-    alpha = None if picture.alpha is None else upright(picture.alpha, orientation)
-    return replace(picture, pixels=upright(picture.pixels, orientation), alpha=alpha)
+            yield upright(pictured(page, samples, stored_tags(tiff, [page], file)), orientation_of(page))
 
 
 @contextmanager
@@ -85,18 +81,30 @@ def _pages(file: BinaryIO) -> Iterator[tuple[TiffFile, list[TiffPage]]]:
     token = _heard.set([])
     try:
         with TiffFile(file, **cast(Any, {f"is_{kind}": False for kind in _KINDS})) as tiff:
-            pages: list[TiffPage] = []
-            with suppress(IndexError):  # there is no other way to ask whether there is one more
-                while len(pages) <= MAX_PAGES:
-                    pages.append(cast(TiffPage, tiff.pages[len(pages)]))
-            if len(pages) > MAX_PAGES:
-                raise Refused(f"has more than {MAX_PAGES:,} pages")
-            if not pages:
-                raise Refused(_INCOMPLETE)
-            _check_complete()
+            pages = [cast(TiffPage, tiff.pages[index]) for index in range(_n_pages(tiff, file))]
             yield tiff, pages[:1] + [page for page in pages[1:] if not page.is_reduced]
     finally:
         _heard.reset(token)
+
+
+def _n_pages(tiff: TiffFile, file: BinaryIO) -> int:
+    """How many pages point to each other. tifffile ends at one that is not there, as if it were not meant."""
+    head, counted, pointer, entry = (8, "Q", "Q", 20) if tiff.is_bigtiff else (4, "H", "I", 12)
+    count, offset = struct.Struct(tiff.byteorder + counted), struct.Struct(tiff.byteorder + pointer)
+    seen: set[int] = set()
+    try:
+        file.seek(head)
+        while (start := offset.unpack(file.read(offset.size))[0]) and start not in seen:
+            if len(seen) == MAX_PAGES:
+                raise Refused(f"has more than {MAX_PAGES:,} pages")
+            seen.add(start)
+            file.seek(start)
+            file.seek(count.unpack(file.read(count.size))[0] * entry, 1)
+    except struct.error:
+        start = -1
+    if start or not seen:
+        raise Refused(_INCOMPLETE)
+    return len(seen)
 
 
 def _n_images(tiff: TiffFile, pages: list[TiffPage]) -> int:
@@ -104,13 +112,9 @@ def _n_images(tiff: TiffFile, pages: list[TiffPage]) -> int:
     if len(pages) > 1 or not (pages[0].is_imagej or pages[0].is_shaped):
         return len(pages)
     n = int(tiff.series[0].size // pages[0].size)
-    _check_complete()
-    return n
-
-
-def _check_complete() -> None:
-    if any(sign in message for message in _heard.get() or () for sign in _BROKEN):
+    if any(_SHORT in message for message in _heard.get() or ()):
         raise Refused(_INCOMPLETE)
+    return n
 
 
 def _described(pages: list[TiffPage], n: int) -> Header:
