@@ -267,20 +267,22 @@ def test_the_command_says_how_far_it_came_when_interrupted(photos, monkeypatch):
     )
 
 
-def test_a_first_piece_gets_its_name_last(photos, monkeypatch):
-    """So that a file of which not all pieces were written is not taken for done."""
-    real = preparing.write
+def test_pieces_get_their_names_when_all_are_written_and_the_first_one_last(photos, monkeypatch):
+    """So that a file of which not all pieces were written leaves none and is not taken for done."""
+    write, named = preparing.write, []
 
-    def write(picture, to, format):
-        if "x00024" in str(to):
+    def write_all_but_one(picture, to, format):
+        if "3_y00014" in str(to):
             raise ValueError("stop")
-        real(picture, to, format)
+        write(picture, to, format)
 
-    monkeypatch.setattr(preparing, "write", write)
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: named.append(to.name) or rename(self, to))
+    monkeypatch.setattr(preparing, "write", write_all_but_one)
     outcome = make(photos, Path("set"), sets.tiles(16, 0))
-    assert len(outcome.problems) == 12
-    names = [name for name in contents(Path("set")) if name != "prepared.json"]
-    assert names == [] or not [name for name in names if "_y00000_x00000" in name]
+    assert [str(problem) for problem in outcome.problems] == [f"{photos}/3.png: stop"]
+    assert not [name for name in contents(Path("set")) if "/3" in name or "tmp" in name]
+    assert [name for name in named if name.startswith("4_")][-1] == "4_y00000_x00000.png"
 
 
 def test_a_full_disk_is_one_message(photos, monkeypatch):

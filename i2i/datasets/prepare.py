@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -114,8 +114,8 @@ def prepare(
 ) -> None:
     """Makes a set in a folder; goes on after a file that cannot be used, and after a call that was interrupted.
 
-    However it ends, files are whole, and `outcome` is right. Raises I2IError if the folder is not the place for it or
-    if two files would meet in one, OSError where nothing more can be written.
+    However it ends, files are whole, and `outcome` tells of those that were done by then. Raises I2IError if the folder
+    is not the place for it or if two files would meet in one, OSError where nothing more can be written.
     """
     twice = [*Named.of(files.folder, files.names).twice()]
     if twice and any(end is not None for end in maker.folders.values()):
@@ -168,13 +168,13 @@ def _claim(out: Path, folder: Path, maker: Maker, halves: Halves) -> None:
     record = json.loads(json.dumps(settings))  # as it is read again
     out.mkdir(parents=True, exist_ok=True)
     try:
-        before = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        before = dict(json.loads((out / RECORD).read_text(encoding="utf-8")))
     except FileNotFoundError:
         if any(not entry.name.startswith(".") for entry in out.iterdir()):
             message = "is not empty, and was not made by `i2i data prepare`; choose a new folder with -o"
             raise I2IError(Problem(str(out), message)) from None
         return write_json(out / RECORD, record)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise I2IError(Problem(str(out / RECORD), f"is damaged: {error}")) from None
     others = [
         f"{key} = {before.get(key)!r}, not {value!r}" for key, value in record.items() if before.get(key) != value
@@ -194,12 +194,9 @@ def _write(what: Picture | Pieces | Path, place: Path) -> None:
         with replacing(Path(f"{place}{what.suffix}")) as temporary:
             shutil.copyfile(what, temporary)
         return
-    pieces = iter([("", what)]) if isinstance(what, Picture) else what
-    end, first = next(pieces)
-    with _saving(first, f"{place}{end}"):  # this one gets its name last: where it is, all are
-        for end, piece in pieces:
-            with _saving(piece, f"{place}{end}"):
-                pass
+    with ExitStack() as stack:  # names are given when all are written, to the first piece last: where it is, all are
+        for end, piece in [("", what)] if isinstance(what, Picture) else what:
+            stack.enter_context(_saving(piece, f"{place}{end}"))
 
 
 @contextmanager
@@ -208,6 +205,7 @@ def _saving(picture: Picture, place: str) -> Iterator[None]:
     format = target_format(picture.stored, picture.pixels.dtype, n_channels)
     with replacing(Path(place + format.suffixes[0])) as temporary:
         write(picture, temporary, format.name)
+        del picture  # the other pages of a large file are still to come
         yield
 
 
