@@ -1,16 +1,18 @@
 """Files through `read` and `write`, and through the values that a network sees: nothing changes on the way."""
 
+import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from pictures import display_p3
+from pictures import display_p3, raw_tiff
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from i2i.images import header, read, write
+from i2i.images import Picture, Stored, header, read, write
 from i2i.images.formats import FORMATS
 from i2i.images.intake import Intake
 from i2i.images.picture import TYPES
@@ -283,6 +285,32 @@ def test_pages_are_pages_again(tmp_path, kind):
         assert np.array_equal(after.asarray(), pages)
         assert after.imagej_metadata == before.imagej_metadata
         assert after.ome_metadata == before.ome_metadata
+
+
+@pytest.mark.parametrize("tags", [
+    {"t282": 300, "t283": 300},
+    {"t282": 300, "t283": 0, "t296": 255},
+    {"t270": 7, "t305": 7, "t306": 0},
+])  # fmt: skip
+def test_tags_of_the_wrong_kind_do_no_harm(tmp_path, tags):
+    pixels = values(1, "uint8")[:6, :8]
+    path = tmp_path / "x.tif"
+    path.write_bytes(raw_tiff(pixels.tobytes(), **tags))
+    again = through(path, tmp_path)[1]
+    assert np.array_equal(tifffile.imread(again), pixels)
+
+
+def test_many_at_once(tmp_path):
+    """Files are written in threads beside the network."""
+
+    def one(number):
+        format = ("png", "tiff", "webp", "jpeg", "bmp", "npz")[number % 6]
+        buffer = io.BytesIO()
+        write(Picture(values(3, "uint8", number), "rgb", stored=Stored(exif=EXIF.tobytes())), buffer, format)
+        return buffer.getvalue()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(one, range(120))) == [one(number) for number in range(120)]
 
 
 @pytest.mark.parametrize(("suffix", "dtype", "channels", "alpha"), list(declared()))
