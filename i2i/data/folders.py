@@ -144,15 +144,14 @@ def two_folders(
         split: makes one of the files of both domains.
         masks: folders of masks by their option: `mask_a`, `test_mask_b`.
     """
-    folders = {"a": a, "b": b}
-    if test_a or test_b or any(folder and option.startswith("test_") for option, folder in (masks or {}).items()):
-        folders |= {"test_a": test_a, "test_b": test_b}
-    folders |= {option: folder for option, folder in (masks or {}).items() if folder}
+    given = {option: folder for option, folder in (masks or {}).items() if folder}
+    held_out = test_a or test_b or any(option.startswith("test_") for option in given)
+    folders = {"a": a, "b": b, **({"test_a": test_a, "test_b": test_b} if held_out else {}), **given}
     files = find_all(*((folder, f"data.source.{option}") for option, folder in folders.items()))
     found = dict(zip(folders, files, strict=True))
     problems: list[Problem] = []
     splits: list[Split] = []
-    for prefix in ("", "test_") if "test_a" in found else ("",):
+    for prefix in ("", "test_") if held_out else ("",):
         with collecting(problems):
             made = split(found[f"{prefix}a"], found[f"{prefix}b"])
             extras = {
