@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 from test_cli import i2i, mistake
+from test_docs import DOCS, commands, options, rows
 
 from i2i.data.folders import find_images
 from i2i.datasets import prepare as preparing
@@ -346,3 +348,11 @@ def test_floats_of_another_range_need_one(photos):
         raise I2IError(*make(photos, Path("set"), sets.edges(1, 0.1, 0.2, None)).problems)
     outcome = make(photos, Path("set2"), sets.edges(1, 0.1, 0.2, (0, 500)))
     assert outcome.problems == []
+
+
+def test_the_page_tells_every_command_with_the_options_of_its_own():
+    every = {name.split()[-1]: options(command) for name, command in commands().items() if "data prepare" in name}
+    shared = set.intersection(*every.values())
+    told = {row["command"].strip("`"): set(re.findall(r"`(--[a-z]+)`", row["options"]))
+            for row in rows((DOCS / "preparing.md").read_text(encoding="utf-8"))}  # fmt: skip
+    assert told == {name: its - shared for name, its in every.items()}
