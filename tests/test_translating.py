@@ -109,6 +109,16 @@ def test_every_picture_of_equal_size_goes_through_in_one_batch():
     assert all(np.array_equal(r.pixels, p.pixels) for r, p in zip(results, pictures, strict=True))
 
 
+def test_a_network_sees_images_as_in_training():
+    """Channels first in memory too: with another layout, the last bits would differ, and it would be slower."""
+    translator = identity()
+    translator.module.register_forward_pre_hook(lambda module, inputs: layouts.append(inputs[0].is_contiguous()))
+    layouts = []
+    through(translator, [Picture.of(noise((8, 12, 3), "uint8")) for _ in range(2)])
+    through(translator, [Picture.of(noise((8, 12, 3), "uint16"))])
+    assert layouts == [True, True]
+
+
 # types and ranges
 
 

@@ -57,7 +57,7 @@ def take(translator: Translator, picture: Picture) -> Taken:
     keeps_alpha = picture.alpha is not None and not seen and not _gives_alpha(picture, given.channels)
     return Taken(
         picture,
-        np.stack([limits.to_unit(page).transpose(2, 0, 1) for page in pages]),
+        np.stack([np.ascontiguousarray(limits.to_unit(page).transpose(2, 0, 1)) for page in pages]),
         sum(map(limits.outside, pages)) if intake.range else 0,
         type_for(picture.pixels.dtype, intake.range, given.range),
         len(pages) * given.channels + keeps_alpha,
