@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,6 +290,22 @@ def test_workers_leave_signals_to_the_main_process():
     data = opened(Fixed(Listening(2), Plain(2)), options={"cache": False, "n_workers": 1})
     (batch,) = next(iter(data.loader(0, 2)))
     assert shown([batch])[0] == [10]
+
+
+ENDS_BY_AN_ERROR = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_data_order import Fixed, Plain, opened
+loader = opened(Fixed(Plain(2), Plain(2)), options={{"cache": False, "n_workers": 1}}).loader(0, 9)
+next(loader)
+raise RuntimeError("of whatever else")
+"""
+
+
+def test_workers_do_not_outlive_an_error_of_the_main_process():
+    script = ENDS_BY_AN_ERROR.format(tests=str(Path(__file__).parent))
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "RuntimeError: of whatever else" in ended.stderr
 
 
 def test_a_dead_worker_is_explained():
