@@ -324,7 +324,7 @@ def test_names_that_would_meet_are_refused_where_something_is_made_and_copied_wh
 
 
 def test_what_is_wrong_with_options_is_told(photos):
-    for options, expected in [
+    for words, expected in [
         (("edges", "photos", "--low", 0.3), "--low: is at most --high, which is 0.2, not 0.3"),
         (("holes", "photos", "--range", 5, 5), "--range: goes from dark to bright, not from 5 to 5"),
         (("grey", "photos", "--group", "("), "--group: '(' is no regular expression"),
@@ -333,7 +333,7 @@ def test_what_is_wrong_with_options_is_told(photos):
         (("holes", "photos", "--shape", "stars"), "'stars'"),
         (("grey", "photos", "--test-share", 1), "0.9"),
     ]:
-        assert expected in mistake("data", "prepare", *options, "-o", "set")
+        assert expected in mistake("data", "prepare", *words, "-o", "set")
     assert not Path("set").exists()
 
 
