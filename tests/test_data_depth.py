@@ -186,7 +186,7 @@ def test_pairs_of_two_sizes_need_one_size():
 def test_a_mask_of_any_type_is_eight_bits():
     square = DataOptions(load_size=4, crop_size=4).geometry()
     how = Preparation(Intake(1), square, as_mask=True)
-    for white, dtype in ((255, np.uint8), (65535, np.uint16), (1.0, np.float32)):
+    for white, dtype in ((255, np.uint8), (65535, np.uint16), (1.0, np.float32), (1, np.uint8)):
         mask = np.zeros((4, 4, 1), dtype)
         mask[:2] = white
         out = how(Picture.of(mask)).pixels

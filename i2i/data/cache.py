@@ -20,6 +20,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i.data.checksums import cache_folder
 from i2i.data.geometry import Sides
 from i2i.data.pixels import Array, Decoded, Preparation, Report, Unreadable, look, prepare_all
 from i2i.data.source import Images
@@ -77,9 +78,9 @@ def cached(images: Images, how: Preparation, report: Report) -> tuple[Mapped, Un
     None, with a warning, if the cache cannot be written. Its folder is `$I2I_CACHE`, else `~/.cache/i2i`.
     """
     key = hashlib.sha256(f"{FORMAT_VERSION} {images.digest()} {how.key}".encode()).hexdigest()[:32]
-    folder: Path | str = os.environ.get("I2I_CACHE") or "~/.cache/i2i"
+    folder: Path | str = "~/.cache/i2i"
     try:
-        folder = Path(folder).expanduser()
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{key}.pixels"
         if (found := _read(path, images, how)) is not None:

@@ -25,7 +25,8 @@ from i2i.errors import I2IError, Problem
 
 Progress = Callable[[str, int, int], None]
 EXTRAS_FROM = (
-    "`fluent-emoji` and `manifest` give labels and masks where they are asked to, `labelled_folders` gives labels"
+    "`manifest`, `arrays` and `fluent-emoji` give labels and masks, `labelled_folders` gives labels, `folders` and "
+    "`pairs` give masks"
 )
 PAIRS_FROM = "sources of pairs are `pairs`, `side_by_side`, `manifest` and `arrays`"
 N_SHOWN = 10

@@ -60,7 +60,8 @@ class Preparation:
     Args:
         intake: its channels.
         geometry: its size.
-        as_mask: values become 0 to 255, whatever the type: 1.0 and the largest integer are 255.
+        as_mask: values become 0 to 255, whatever the type: 1.0 and the largest integer are 255, and 1 if the largest of
+            the image is 1.
     """
 
     intake: Intake
@@ -71,7 +72,7 @@ class Preparation:
         """Raises ValueError for a picture that does not fit."""
         pixels = self.intake.pixels(picture)
         if self.as_mask:
-            whole = Range(0, 1) if pixels.dtype.kind == "f" else Range.of(pixels.dtype)
+            whole = Range(0, 1) if pixels.dtype.kind == "f" or pixels.max() <= 1 else Range.of(pixels.dtype)
             pixels = Range(0, 255).from_unit(whole.to_unit(pixels), np.dtype(np.uint8))
         least, largest = float(pixels.min()), float(pixels.max())
         pixels = self.geometry(pixels.astype(held_as(pixels.dtype), copy=False))
