@@ -291,6 +291,7 @@ def test_pages_are_pages_again(tmp_path, kind):
     {"t282": 300, "t283": 300},
     {"t282": 300, "t283": 0, "t296": 255},
     {"t270": 7, "t305": 7, "t306": 0},
+    {"t50838": 4, "t50839": 8, "t34735": 1, "t33550": 1},
 ])  # fmt: skip
 def test_tags_of_the_wrong_kind_do_no_harm(tmp_path, tags):
     pixels = values(1, "uint8")[:6, :8]

@@ -18,6 +18,7 @@ _UNITS = (1, 2, 3)  # of resolution: none, an inch, a centimetre
 _RATIONAL = 5
 _INCHES = {2: 1.0, 3: 2.54}  # how many of a unit an inch is
 _BYTES = (1, 2, 7)  # types whose values are kept as they stand: BYTE, ASCII, UNDEFINED
+_FLOATS = (11, 12)  # FLOAT, DOUBLE
 _ABOUT = (271, 272, 305, 306, 315, 33432)  # what an EXIF block repeats: camera, software, date, artist, copyright
 
 
@@ -65,10 +66,14 @@ def named(names: type[IntEnum], value: int) -> str:
 def _kept(page: TiffPage, file: BinaryIO) -> tuple[tuple[int, int, int, Any, bool], ...]:
     kept = []
     for tag in page.tags:
-        if tag.code in KEPT_TAGS and not (tag.code == 270 and page.is_shaped):  # tifffile's own note on the layout
-            value = _bytes(tag, file) if tag.dtype in _BYTES else tag.value
-            count = len(value) if tag.dtype in _BYTES else tag.count
-            kept.append((int(tag.code), int(tag.dtype), count, value, False))
+        if tag.code not in KEPT_TAGS or (tag.code == 270 and page.is_shaped):  # tifffile's own note on the layout
+            continue
+        numbers = tag.value if isinstance(tag.value, tuple) else (tag.value,)
+        if tag.dtype in _BYTES:
+            value = _bytes(tag, file)
+            kept.append((int(tag.code), int(tag.dtype), len(value), value, False))
+        elif all(isinstance(n, float if tag.dtype in _FLOATS else int) for n in numbers):  # else it makes no sense
+            kept.append((int(tag.code), int(tag.dtype), tag.count, tag.value, False))
     return tuple(kept)
 
 
