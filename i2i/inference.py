@@ -48,7 +48,7 @@ def load(
 
     Raises I2IError, at once, for whatever the command line would refuse.
     """
-    return Model(Path(path), to, str(checkpoint), str(device), plugins)
+    return Model(Path(path).expanduser(), to, str(checkpoint), str(device), plugins)
 
 
 class Model:

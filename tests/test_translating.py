@@ -350,6 +350,13 @@ def test_nothing_is_replaced_unasked_and_images_to_translate_never(tmp_path):
     assert (folder / "0.png").read_bytes() == before
 
 
+def test_what_is_there_is_not_decoded_again(tmp_path, monkeypatch):
+    folder = tiny.write_images(tmp_path / "in", 2)
+    translated(identity(), folder, tmp_path / "out")
+    monkeypatch.setattr("i2i.translating.files.read", lambda *_: pytest.fail("was decoded"))
+    assert translated(identity(), folder, tmp_path / "out").present == 2
+
+
 def test_images_of_equal_size_are_translated_together(tmp_path):
     for i, size in enumerate([(8, 8), (12, 8), (8, 8), (12, 8), (8, 8), (9, 9)]):
         tiny.write_images(tmp_path / "in" / str(i), 1, size=size)

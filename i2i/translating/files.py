@@ -17,11 +17,11 @@ from typing import BinaryIO
 from i2i.device import memory_is_full
 from i2i.errors import I2IError, Problem
 from i2i.files import replacing
-from i2i.images import UnreadableImage, read, write
+from i2i.images import Stored, UnreadableImage, header, read, write
 from i2i.images.formats import Format
 from i2i.images.writing import target_format
 from i2i.translate import Translator
-from i2i.translating.pictures import Taken, Unit, give, run, take
+from i2i.translating.pictures import Taken, Unit, give, plan, run, take
 from i2i.translating.places import Place
 from i2i.translating.summary import Summary
 
@@ -60,9 +60,9 @@ class Work:
 
     def prepare(self, place: Place) -> Ready | None:
         """A picture read and brought to what the network takes; None if its translation is there already."""
-        taken = take(self.translator, read(place.source, str(place)))
-        stored = taken.picture.stored
-        format = self.format or target_format(stored, taken.dtype, taken.channels)
+        found = header(place.source, str(place))  # so that what is there costs no decoding
+        planned = plan(self.translator, found)
+        format = self.format or target_format(Stored(found.format), planned.dtype, planned.channels)
         target = self.out / place.named(format)
         if os.path.lexists(target):
             if _identity(target) in self.sources:
@@ -70,7 +70,7 @@ class Work:
                 raise I2IError(Problem(str(place), message))
             if not self.overwrite:
                 return None
-        return Ready(place, taken, format, target)
+        return Ready(place, take(self.translator, read(place.source, str(place))), format, target)
 
     def write(self, ready: Ready, out: Unit) -> None:
         picture = give(self.translator, ready.taken, out)
@@ -107,15 +107,14 @@ def translate_files(
     began = time.monotonic()
     writing: deque[tuple[Ready, Future[None]]] = deque()
 
-    def note(place: Place, error: Exception) -> None:
+    def note(place: Place, error: BaseException) -> None:
         summary.problems += _problems(place, error)
         advance()
 
     def settle() -> None:
-        ready, future = writing.popleft()
-        try:
-            future.result()
-        except Exception as error:
+        error = writing[0][1].exception()  # waits; what is interrupted here is still in the queue
+        ready, _ = writing.popleft()
+        if error is not None:
             note(ready.place, error)
         else:
             summary.count(str(ready.place), ready.taken, ready.format)
@@ -212,7 +211,7 @@ def _translated(
             yield from ((ready, error) for ready in batch)
 
 
-def _problems(place: Place, error: Exception) -> list[Problem]:
+def _problems(place: Place, error: BaseException) -> list[Problem]:
     """What went wrong with one file, in words; raises what concerns all of them, or what nobody foresaw."""
     if isinstance(error, UnreadableImage):
         return list(error.problems)

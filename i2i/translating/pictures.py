@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from i2i.errors import I2IError, Problem
-from i2i.images import Picture
+from i2i.images import Header, Picture
 from i2i.images.picture import TYPES, Colour, Pixels, composed, opaque
 from i2i.images.profiles import to_srgb
 from i2i.images.values import Range
@@ -24,45 +24,74 @@ LEVELS = 256
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a translation will be, as far as the header of its input tells.
+
+    Args:
+        n_pages: that go through the network one by one.
+        dtype: of the pixels.
+        channels: of all pages, the alpha counted.
+        keeps_alpha: it has the alpha of its input, which the network does not see.
+        gives_alpha: the last channel from the network is its alpha.
+    """
+
+    n_pages: int
+    dtype: np.dtype[Any]
+    channels: int
+    keeps_alpha: bool
+    gives_alpha: bool
+
+
+def plan(translator: Translator, header: Header) -> Plan:
+    """How a picture with this header is translated; the network may still not take it."""
+    (intake, given), n = translator.intakes, header.channels
+    each, rest = divmod(n, header.pages)
+    apart = not rest and n != intake.channels and (each == intake.channels or {each, intake.channels} == {1, 3})
+    n_pages = header.pages if apart else 1
+    # A translation into 2 or 4 channels has an alpha, unless its input is a file of bands.
+    gives_alpha = given.channels in (2, 4) and header.colour != "bands" and header.pages == 1
+    keeps_alpha = header.alpha and not gives_alpha and intake.channels != n + 1  # where it is one of the channels
+    dtype = type_for(np.dtype(header.dtype), intake.range, given.range)
+    return Plan(n_pages, dtype, n_pages * given.channels + keeps_alpha, keeps_alpha, gives_alpha)
+
+
+@dataclass(frozen=True)
 class Taken:
     """A picture as a network takes it.
 
     Args:
         picture: its colours converted, its transparency still there.
-        unit: (pages, n_in, H, W) in [-1, 1]; several pages where each is a whole input.
+        plan: what its translation will be.
+        unit: (pages, n_in, H, W) in [-1, 1].
         clipped: values that lay outside the range of the domain.
-        dtype: of the pixels that the translation will have.
-        channels: the same; of all pages, the alpha counted.
-        keeps_alpha: the translation has the alpha of the picture, which the network does not see.
     """
 
     picture: Picture
+    plan: Plan
     unit: Unit
     clipped: int
-    dtype: np.dtype[Any]
-    channels: int
-    keeps_alpha: bool
 
 
 def take(translator: Translator, picture: Picture) -> Taken:
     """Raises ValueError for a picture that the domain cannot take."""
-    intake, given = translator.intakes
+    intake = translator.intakes[0]
     picture = to_srgb(picture) if intake.srgb else picture
-    pages = [intake.pixels(page) for page in _pages(picture, intake.channels)]
+    planned = plan(translator, header_of(picture))
+    pages = [intake.pixels(page) for page in _pages(picture, planned.n_pages)]
     try:
         limits = intake.range_of(pages[0])
     except ValueError as error:
         raise ValueError(f"{error}; only a network whose recipe declares data.range can take it") from None
-    seen = intake.channels == picture.pixels.shape[2] + 1  # as a channel
-    keeps_alpha = picture.alpha is not None and not seen and not _gives_alpha(picture, given.channels)
-    return Taken(
-        picture,
-        np.stack([np.ascontiguousarray(limits.to_unit(page).transpose(2, 0, 1)) for page in pages]),
-        sum(map(limits.outside, pages)) if intake.range else 0,
-        type_for(picture.pixels.dtype, intake.range, given.range),
-        len(pages) * given.channels + keeps_alpha,
-        keeps_alpha,
-    )
+    # Channels first in memory too, as in training.
+    unit = np.stack([np.ascontiguousarray(limits.to_unit(page).transpose(2, 0, 1)) for page in pages])
+    return Taken(picture, planned, unit, sum(map(limits.outside, pages)) if intake.range else 0)
+
+
+def header_of(picture: Picture) -> Header:
+    """What the header of a file with this picture says."""
+    pixels, stored = picture.pixels, picture.stored
+    kind = (pixels.dtype.name, picture.colour, picture.alpha is not None)
+    return Header(picture.size, pixels.shape[2], *kind, stored.pages, stored.format, picture.colour)
 
 
 def give(translator: Translator, taken: Taken, out: Unit) -> Picture:
@@ -72,22 +101,22 @@ def give(translator: Translator, taken: Taken, out: Unit) -> Picture:
     """
     if not np.isfinite(out).all():
         raise I2IError(Problem("image", "the network gives values that are not finite; its training went astray"))
-    picture, dtype = taken.picture, taken.dtype
+    picture, dtype = taken.picture, taken.plan.dtype
     given = translator.intakes[1]
     limits = given.range or (Range.of(dtype) if dtype.kind in "iu" else Range(0, 1))
     values = out.transpose(2, 3, 0, 1).reshape(*out.shape[2:], -1)  # (H, W, pages * n_out)
     alpha = None
-    if taken.keeps_alpha and picture.alpha is not None:
+    if taken.plan.keeps_alpha and picture.alpha is not None:
         alpha = _as_type(picture.alpha, dtype)
         clear = np.zeros((1, 1), dtype)
         behind = composed(np.zeros((1, 1, values.shape[2]), dtype), clear, given.background)
         values = _uncomposed(values, alpha[:, :, None] / opaque(dtype), limits.to_unit(behind))
     pixels = limits.from_unit(values, dtype)
-    if _gives_alpha(picture, given.channels):
+    if taken.plan.gives_alpha:
         pixels, alpha = pixels[:, :, :-1], pixels[:, :, -1]
     n, n_before = pixels.shape[2], picture.pixels.shape[2]
     same = n == n_before and (picture.colour == "bands" or len(out) == 1)
-    colour: Colour = picture.colour if same else {1: "grey", 3: "rgb"}.get(n, "bands")  # type: ignore[assignment]
+    colour = picture.colour if same else _colour(n)
     stored = replace(
         picture.stored,
         profile=picture.stored.profile if same else b"",
@@ -136,21 +165,17 @@ def _holds(dtype: np.dtype[Any], range: Range) -> bool:
     return whole.low <= range.low and range.high <= whole.high and range.high - range.low >= LEVELS - 1
 
 
-def _pages(picture: Picture, n_in: int) -> Iterator[Picture]:
-    """The picture, or its pages where each makes n_in channels while all of them together are more."""
-    n_pages, n_channels = picture.stored.pages, picture.pixels.shape[2]
-    each, rest = divmod(n_channels, n_pages)
-    if n_pages == 1 or rest or n_channels == n_in or not (each == n_in or {each, n_in} == {1, 3}):
+def _pages(picture: Picture, n_pages: int) -> Iterator[Picture]:
+    if n_pages == 1:
         yield picture
         return
-    colour: Colour = {1: "grey", 3: "rgb"}.get(each, "bands")  # type: ignore[assignment]
-    for first in range(0, n_channels, each):
-        yield replace(picture, pixels=picture.pixels[:, :, first : first + each], colour=colour)
+    each = picture.pixels.shape[2] // n_pages
+    for first in range(0, n_pages * each, each):
+        yield replace(picture, pixels=picture.pixels[:, :, first : first + each], colour=_colour(each))
 
 
-def _gives_alpha(picture: Picture, n_out: int) -> bool:
-    """Whether the last channel of a translation is its alpha: of 2 or 4 where the picture is no file of bands."""
-    return n_out in (2, 4) and picture.colour != "bands" and picture.stored.pages == 1
+def _colour(channels: int) -> Colour:
+    return "grey" if channels == 1 else "rgb" if channels == 3 else "bands"
 
 
 def _as_type(alpha: Pixels, dtype: np.dtype[Any]) -> Pixels:

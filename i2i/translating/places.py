@@ -84,9 +84,7 @@ def find_inputs(images: Sequence[str], out: Path | None) -> tuple[list[Place], i
     try:
         base = os.path.commonpath(tops) if tops else ""
     except ValueError:  # Windows
-        raise I2IError(
-            Problem("IMAGES", "lie on several drives; translate those of each drive by themselves")
-        ) from None
+        raise I2IError(Problem("IMAGES", "lie on several drives; translate each drive by itself")) from None
     return _places({Path(where).relative_to(base): path for where, path in found.items()}), n_left_out
 
 

@@ -42,10 +42,11 @@ class Summary:
         self.written += 1
         if taken.clipped:
             self.clipped[name] = taken.clipped
-        if taken.picture.pixels.dtype != taken.dtype:
-            self.types[taken.picture.pixels.dtype.name, taken.dtype.name] += 1
-        if taken.picture.stored.format != format.name:
-            self.formats[taken.picture.stored.format, format.name] += 1
+        picture, dtype = taken.picture, taken.plan.dtype
+        if picture.pixels.dtype != dtype:
+            self.types[picture.pixels.dtype.name, dtype.name] += 1
+        if picture.stored.format != format.name:
+            self.formats[picture.stored.format, format.name] += 1
 
     def pace(self) -> str:
         return f"{number(self.written / self.seconds)} images/s" if self.written and self.seconds else ""
