@@ -17,10 +17,11 @@ from i2i import cli
 from i2i.data import open_data
 from i2i.data.source import Split
 from i2i.data.table import DataOptions
-from i2i.datasets.check import check, of_folders, of_source, printable
-from i2i.datasets.duplicates import ALIKE, fingerprint, nearest
-from i2i.datasets.findings import proposed
-from i2i.datasets.looking import thumbnail
+from i2i.datasets.check import check, of_folders, of_source
+from i2i.datasets.check.findings import proposed
+from i2i.datasets.check.fingerprints import ALIKE, fingerprint, nearest
+from i2i.datasets.check.looking import thumbnail
+from i2i.datasets.check.report import printable
 from i2i.errors import I2IError
 from i2i.images import Picture
 
@@ -191,7 +192,7 @@ def test_the_threshold_tells_versions_from_other_drawings(engine):
 
 
 def test_the_nearest_are_those_of_a_full_comparison(monkeypatch):
-    monkeypatch.setattr("i2i.datasets.duplicates._CELLS", 100)  # several blocks, the last one not full
+    monkeypatch.setattr("i2i.datasets.check.fingerprints._CELLS", 100)  # several blocks, the last one not full
     rng = np.random.default_rng(0)
     these, others = (rng.normal(size=(n, 8)).astype(np.float32) for n in (23, 17))
     kinds = rng.integers(0, 5, 23), rng.integers(0, 5, 17)
@@ -367,7 +368,7 @@ def test_the_page_stays_small(folders, tmp_path, monkeypatch):
     i2i("data", "check", f"--a={folders['a']}", "--html", page)
     text = page.read_text(encoding="utf-8")
     assert text.count("<img") == 60 and len(text) < 5_000_000 / 4  # each of four parts may take that much
-    monkeypatch.setattr("i2i.datasets.page.MAX_BYTES", 50_000)
+    monkeypatch.setattr("i2i.datasets.check.page.MAX_BYTES", 50_000)
     i2i("data", "check", f"--a={folders['a']}", "--html", page)
     assert len(page.read_text(encoding="utf-8")) < 100_000
 

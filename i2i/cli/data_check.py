@@ -19,8 +19,8 @@ from i2i.errors import I2IError, Problem
 
 if TYPE_CHECKING:
     from i2i.datasets.check import Report
-    from i2i.datasets.facts import Facts
-    from i2i.datasets.findings import Finding, ImageSet
+    from i2i.datasets.check.facts import Facts
+    from i2i.datasets.check.findings import Finding, ImageSet
 
 MARKS = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "note": ("·", "bold cyan")}
 HEADINGS = ("", "images", "px", "pixels", "files")
@@ -62,7 +62,7 @@ def check_data(
     else:
         _tell(report)
     if page is not None:
-        from i2i.datasets.page import write_page
+        from i2i.datasets.check.page import write_page
 
         write_page(report, page)
     if not as_json:
@@ -94,7 +94,7 @@ def _of_recipe(
 
 
 def _tell(report: Report) -> None:
-    from i2i.datasets.facts import facts
+    from i2i.datasets.check.facts import facts
 
     parts = [facts(part) for part in report.images.parts]
     console.print(_table(parts))

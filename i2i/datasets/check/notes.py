@@ -8,7 +8,7 @@ from pathlib import Path
 
 from i2i.data.folders import FOREIGN
 from i2i.data.matching import Named
-from i2i.datasets.findings import Finding, ImageSet, counted
+from i2i.datasets.check.findings import Finding, ImageSet, counted
 
 FEW, UNBALANCED = 100, 3
 """Fewer training images than the first are learnt by heart; domains that differ by more than the second are told."""

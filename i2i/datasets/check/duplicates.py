@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from i2i.datasets.duplicates import ALIKE, groups, nearest
-from i2i.datasets.findings import N_SHOWN, Example, Finding, ImageSet, Level
-from i2i.datasets.looking import Part
+from i2i.datasets.check.findings import N_SHOWN, Example, Finding, ImageSet, Level
+from i2i.datasets.check.fingerprints import ALIKE, groups, nearest
+from i2i.datasets.check.looking import Part
 
 LEAK = "Scores on them say nothing about new images: take them out of the training, or out of the test."
 BOTH = "A domain is learnt from what sets it apart from the other: take out what does not belong to it."

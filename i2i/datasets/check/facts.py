@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from i2i.datasets.findings import part_range
-from i2i.datasets.looking import Part
+from i2i.datasets.check.findings import part_range
+from i2i.datasets.check.looking import Part
 from i2i.images import Header
 
 Size = tuple[int, int]

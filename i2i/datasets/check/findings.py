@@ -14,7 +14,7 @@ import numpy as np
 from i2i.data.opening import PAIRS_FROM
 from i2i.data.pixels import held_as
 from i2i.data.table import DataOptions
-from i2i.datasets.looking import Part
+from i2i.datasets.check.looking import Part
 from i2i.errors import Problem
 
 N_SHOWN = 10

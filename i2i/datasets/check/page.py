@@ -14,10 +14,10 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from i2i.datasets.check import Report, printable
-from i2i.datasets.facts import facts
-from i2i.datasets.findings import ImageSet, Place
-from i2i.datasets.looking import thumbnail
+from i2i.datasets.check.facts import facts
+from i2i.datasets.check.findings import ImageSet, Place
+from i2i.datasets.check.looking import thumbnail
+from i2i.datasets.check.report import Report, printable
 from i2i.errors import I2IError
 from i2i.files import replacing
 from i2i.images import Picture
@@ -51,7 +51,7 @@ def write_page(report: Report, file: Path) -> None:
 
 def _template(name: str) -> str:
     """The report of a run lends its style."""
-    room = "i2i.watch" if name.startswith("report.") else "i2i.datasets"
+    room = "i2i.watch" if name.startswith("report.") else "i2i.datasets.check"
     return resources.files(room).joinpath(name).read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""`i2i data check`: what is in a set of images, before anybody trains on it."""
+"""All that is to be said of a set of images: what is in it, what was found, what training on it takes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from i2i.data.folders import find_images
 from i2i.data.pixels import Preparation, held_as
 from i2i.data.source import Images, Source, Split
 from i2i.data.table import DataOptions
-from i2i.datasets import findings, notes, repeats
-from i2i.datasets.facts import facts
-from i2i.datasets.findings import Finding, ImageSet, counted
-from i2i.datasets.looking import N_VALUES, Part, Progress
+from i2i.datasets.check import duplicates, findings, notes
+from i2i.datasets.check.facts import facts
+from i2i.datasets.check.findings import Finding, ImageSet, counted
+from i2i.datasets.check.looking import N_VALUES, Part, Progress
 from i2i.errors import I2IError, Problem, collecting
 from i2i.measure import in_bytes
 from i2i.watch.wording import duration
@@ -27,7 +27,7 @@ RULES: tuple[Callable[[ImageSet], Iterator[Finding]], ...] = (
     findings.ranges,
     findings.pairs,
     findings.batches,
-    repeats.repeated,
+    duplicates.repeated,
     findings.empty,
     findings.classes,
     notes.numbers,

@@ -18,7 +18,7 @@ from PIL import ImageCms
 from i2i.data.geometry import Sides, resize
 from i2i.data.pixels import Preparation
 from i2i.data.source import Checks, Images
-from i2i.datasets.duplicates import SIDE, checksum, fingerprint
+from i2i.datasets.check.fingerprints import SIDE, checksum, fingerprint
 from i2i.errors import Problem
 from i2i.images import Header, Picture, UnreadableImage
 from i2i.images.picture import Pixels

@@ -1,0 +1,5 @@
+"""What is in a set of images, before anybody trains on it: each is looked at once, then rules say what they find."""
+
+from i2i.datasets.check.report import Report, check, of_folders, of_source
+
+__all__ = ["Report", "check", "of_folders", "of_source"]
