@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from i2i.errors import Problem, suggest
 
@@ -83,8 +84,10 @@ def validate(
                 if len(value) < least:  # else it is so for want of items that are wrong, which is told of each
                     reasons[path] = [f"takes a list of at least {least}, not {json.dumps(value)}"]
             else:
-                reasons.setdefault(path, []).append(f"{_lower(e['msg'])}, not {json.dumps(value, default=str)}")
+                reasons.setdefault(path, []).append(f"{_lower(_reason(e))}, not {json.dumps(value, default=str)}")
         for path, texts in reasons.items():
+            if any(other.startswith(f"{path}.") for other in reasons):
+                continue  # of a list it is told which item is wrong
             *others, last = texts
             first = [text.rsplit(", not ", 1)[0] for text in others]
             message = " or ".join([*first, last]).replace(" or should be ", " or ")
@@ -104,6 +107,15 @@ def _locate(table: Any, loc: tuple[int | str, ...]) -> tuple[str, Any]:
             continue
         path.append(str(part))
     return ".".join(path), table
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Pydantic's, but for lists of another length than a tuple's: it would speak of fields and of validation."""
+    if error["type"] == "too_long":
+        return f"Input should be a list of at most {error['ctx']['max_length']}"
+    if error["type"] == "missing" and isinstance(place := error["loc"][-1], int):
+        return f"Input should be a list of at least {place + 1}"
+    return error["msg"]
 
 
 def _lower(message: str) -> str:

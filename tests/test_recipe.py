@@ -209,3 +209,18 @@ def test_devices_of_other_machines_are_names_too(engine, tmp_path, device):
 )
 def test_mistakes_in_optim(engine, tmp_path, optim, message):
     assert message in failing(engine, document(tmp_path, optim=optim))
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ([286], "data.load_size: should be a valid integer or a list of at least 2, not [286]"),
+        ([286, 286, 286], "data.load_size: should be a valid integer or a list of at most 2, not [286, 286, 286]"),
+        ([286, "x"], 'data.load_size.1: should be a valid integer, not "x"'),
+    ],
+)
+def test_a_list_of_the_wrong_length_is_told_in_plain_words(engine, size, message):
+    table = {"method": "cyclegan", "data": {"source": "fluent-emoji", "load_size": size}}
+    with pytest.raises(I2IError) as error:
+        resolve(table, engine.registry, list(engine.plugins))
+    assert [str(problem) for problem in error.value.problems] == [message]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
@@ -20,6 +19,8 @@ Side = Annotated[int, Ge(1), Le(32768)]
 Size = Side | tuple[Side, Side]
 RangeOption = Literal["type", "auto"] | tuple[float, float]
 RangeOptions = RangeOption | tuple[RangeOption, RangeOption]
+MOST = 3e38
+"""What float32 can hold."""
 Percentile = Annotated[float, Ge(0), Le(100)]
 
 
@@ -122,8 +123,8 @@ class DataOptions(Options):
         """In words of its own: pydantic would go through every member of the union."""
 
         def one(part: Any) -> Any:
-            if isinstance(part, list | tuple) and [isinstance(n, int | float) for n in part] == [True, True]:
-                return float(part[0]), float(part[1])
+            if isinstance(part, list | tuple) and [type(n) in (int, float) for n in part] == [True, True]:
+                return (float(part[0]), float(part[1])) if all(abs(n) <= MOST for n in part) else None
             return part if part in ("type", "auto") else None
 
         pair = [one(part) for part in value] if isinstance(value, list | tuple) and len(value) == 2 else [None]
@@ -136,7 +137,7 @@ class DataOptions(Options):
     @classmethod
     def _rises(cls, value: RangeOptions) -> RangeOptions:
         for part in _both(value):
-            if not isinstance(part, str) and not part[0] < part[1] < math.inf:
+            if not isinstance(part, str) and not part[0] < part[1]:
                 raise ValueError(f"goes from low to high, not from {part[0]} to {part[1]}")
         return value
 
@@ -151,7 +152,8 @@ class DataOptions(Options):
     @classmethod
     def _is_colour(cls, value: str) -> str:
         try:
-            ImageColor.getrgb(value)
+            if max(ImageColor.getrgb(value)) > 255:
+                raise ValueError
         except ValueError:
             raise ValueError(f"{value!r} is no colour; white, black or #8899aa") from None
         return value
