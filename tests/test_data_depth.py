@@ -8,8 +8,8 @@ import torch
 
 from i2i.data import DataOptions, Split, open_data
 from i2i.data.pixels import Preparation
-from i2i.errors import I2IError
-from i2i.images import Picture
+from i2i.errors import I2IError, Problem
+from i2i.images import Header, Picture, UnreadableImage
 from i2i.images.intake import Intake
 
 
@@ -51,10 +51,10 @@ def levels(dtype, low, high, n=2, channels=1):
     return Arrays(*images)
 
 
-def opened(a, b, paired=False, **options):
+def opened(a, b, paired=False, extras=(), **options):
     settings = {"load_size": 8, "crop_size": 8, "flip": False, "n_workers": 0, "channels": 1}
     table = DataOptions.model_validate_json(json.dumps(settings | options))
-    return open_data(table, Fixed(a, b, paired=paired), paired=paired, seed=0)
+    return open_data(table, Fixed(a, b, paired=paired, extras=dict(extras)), paired=paired, seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +138,40 @@ def test_an_image_of_another_depth_is_named():
         assert opened(mixed, Arrays(flat), unreadable="skip").n_images == (2, 1)
 
 
+@pytest.mark.parametrize("other", ["uint8", "float32", "int16"])
+def test_held_out_images_of_another_type_are_refused(other):
+    """A held-out set of 8 bits would be all but black for a training on 16."""
+    images, others = levels("uint16", 0, 900), levels(other, 0, 200)
+    source = Fixed(images, images)
+    source.test = lambda: Split(images, others)
+    options = DataOptions(load_size=8, crop_size=8, channels=1)
+    with pytest.raises(I2IError, match=f"the held-out b images hold {other}, and those to train on uint16; bring all"):
+        open_data(options, source, paired=False, seed=0)
+
+
+def test_a_set_held_out_of_which_nothing_is_left_is_told():
+    images, broken = levels("uint8", 0, 9), Arrays(np.zeros((8, 8, 7), np.uint8))
+    source = Fixed(images, images)
+    source.test = lambda: Split(images, broken)
+    options = DataOptions(load_size=8, crop_size=8, channels=1, unreadable="skip")
+    told = pytest.warns(UserWarning, match="1 image of b left out")
+    with told, pytest.raises(I2IError, match="none of the held-out b images is left"):
+        open_data(options, source, paired=False, seed=0)
+
+
+def test_percentiles_pass_over_what_cannot_be_decoded():
+    images = levels("uint16", 0, 900, n=3)
+    read = images.read
+    images.header = lambda index: Header((8, 8), 1, "uint16", "grey", False, 1, "PNG", "I;16")
+    images.read = lambda index: (
+        read(index) if index else (_ for _ in ()).throw(UnreadableImage(Problem("x0", "is cut")))
+    )
+    options = {"cache": False, "unreadable": "skip", "range": "auto", "range_percentiles": [5, 95]}
+    found = opened(images, images, **options).ranges[0]
+    rest = np.concatenate([image.reshape(-1) for image in images.arrays[1:]])
+    assert [found.low, found.high] == pytest.approx(np.percentile(rest, (5, 95)))
+
+
 def test_channels_are_brought_to_the_domains_or_refused_by_name():
     rgb, bands = np.zeros((8, 8, 3), np.uint16), np.zeros((8, 8, 7), np.uint16)
     data = opened(Arrays(rgb), Arrays(bands), channels=[1, 7])
@@ -174,19 +208,44 @@ def test_a_crop_is_a_window_of_its_image_at_any_depth():
     assert len(corners) > 25
 
 
-def test_pairs_of_two_sizes_need_one_size():
+def test_narrow_images_are_the_first_that_a_network_must_take():
+    images = Arrays(np.zeros((20, 20, 1), np.uint8), np.zeros((8, 200, 1), np.uint8))
+    assert opened(images, images, preprocess="none").size == (8, 200)
+
+
+def test_whole_images_of_many_sizes_may_be_accumulated_but_not_stacked():
+    images = Arrays(np.zeros((20, 20, 1), np.uint8), np.zeros((16, 24, 1), np.uint8))
+    options = DataOptions(load_size=8, crop_size=8, channels=1, preprocess="none")
+    data = open_data(options, Fixed(images, images), paired=False, seed=0, n_micro_batches=2)
+    assert {tuple(batch.a.shape[2:]) for batch in data.batches(0)} == {(20, 20), (16, 24)}
+    with pytest.raises(I2IError, match=r"data\.preprocess: the a images come in 2 sizes.*needs several in a batch"):
+        open_data(options, Fixed(images, images), paired=False, seed=0, n_batches=2)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("preprocess", ["crop", "scale_shorter_and_crop", "none"])
+def test_a_mask_of_another_shape_is_named(preprocess, cache):
+    """Also where files have no headers to look at, which these have not."""
+    image, mask = Arrays(np.zeros((20, 20, 1), np.uint8)), Arrays(np.zeros((10, 14, 1), np.uint8), name="mask")
+    with pytest.raises(I2IError, match=r"1 of mask_a have another size than their image, such as .* px, that of x0;"):
+        opened(image, image, extras={"mask_a": mask}, preprocess=preprocess, cache=cache)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_pairs_of_two_sizes_need_one_size(cache):
     a, b = Arrays(np.zeros((20, 20, 1), np.uint8)), Arrays(np.zeros((20, 24, 1), np.uint8))
     with pytest.raises(
-        I2IError, match=r"data\.preprocess: 1 pairs have images of two sizes \(20x20 and 24x20 px in pair 0"
+        I2IError, match=r"data\.preprocess: 1 of the pairs have images of two sizes, such as 20x20 and 24x20 px of x0"
     ):
-        opened(a, b, paired=True, preprocess="none")
+        opened(a, b, paired=True, preprocess="crop", cache=cache)
     assert opened(a, b, paired=True).batches(0)[0].a.shape == (1, 1, 8, 8)
 
 
 def test_a_mask_of_any_type_is_eight_bits():
     square = DataOptions(load_size=4, crop_size=4).geometry()
     how = Preparation(Intake(1), square, as_mask=True)
-    for white, dtype in ((255, np.uint8), (65535, np.uint16), (1.0, np.float32), (1, np.uint8)):
+    whites = (255, np.uint8), (65535, np.uint16), (32767, np.int16), (1.0, np.float32), (1, np.uint8)
+    for white, dtype in whites:
         mask = np.zeros((4, 4, 1), dtype)
         mask[:2] = white
         out = how(Picture.of(mask)).pixels

@@ -101,6 +101,13 @@ def test_an_image_smaller_than_the_crop_is_named_with_the_way_out():
         geometry(noise(64, 40))
 
 
+def test_an_image_that_would_become_huge_is_refused():
+    geometry = Geometry("scale_shorter", (256, 256), (256, 256))
+    assert geometry.sides(1, 2000) == (256, 512_000)
+    with pytest.raises(ValueError, match="is 4000x1 px and would become 1024000x256 px, more than 178 million"):
+        geometry.sides(1, 4000)
+
+
 def test_training_images_are_shown_as_they_are_trained_on():
     squashed = DataOptions(load_size=40, crop_size=(32, 24)).geometry().shows
     assert squashed.sides(100, 300) == (32, 24)

@@ -123,7 +123,7 @@ def _read(path: Path, images: Images, how: Preparation) -> tuple[Mapped, Unreada
 
 def _write(path: Path, images: Images, how: Preparation, report: Report) -> Unreadable:
     """Plain writes, not through a map: on a full disk they raise, where a map would end the process."""
-    dtype, _, _ = look(images, how)
+    dtype, _, _ = look(images, how, sizes=False)
     unreadable: Unreadable = {}
     rows = np.zeros((len(images), 4))
     temporary = path.with_name(f"{path.stem}-{uuid4().hex}.tmp")  # tempfile's would be for this user alone

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from i2i.images.headers import MAX_PIXELS
 from i2i.images.picture import Pixels
 
 Preprocess = Literal[
@@ -59,10 +60,18 @@ class Geometry:
         return f"{self.preprocess} {self.load} {crop} {self.interpolation} {multiple}"
 
     def sides(self, height: int, width: int) -> Sides:
-        """What an image of this size is resized to. Raises ValueError for one that the window does not fit into."""
+        """What an image of this size is resized to.
+
+        Raises ValueError for one that the window does not fit into, and for one that would become huge.
+        """
         sides = _SIDES[self.preprocess](self, height, width)
         if self.window is None:
-            return (self._multiple_of(sides[0]), self._multiple_of(sides[1]))
+            sides = (self._multiple_of(sides[0]), self._multiple_of(sides[1]))
+        if sides[0] * sides[1] > MAX_PIXELS:
+            large = f"{sides[1]}x{sides[0]} px, more than {MAX_PIXELS // 1_000_000} million"
+            raise ValueError(f"is {width}x{height} px and would become {large}; leave out images as narrow as this")
+        if self.window is None:
+            return sides
         if sides[0] < self.crop[0] or sides[1] < self.crop[1]:
             given = f"is {width}x{height} px"
             becomes = "" if sides == (height, width) else f", which becomes {sides[1]}x{sides[0]}"

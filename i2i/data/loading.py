@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,8 +56,8 @@ class Data:
     Attributes:
         channels: of the images of each domain.
         n_images: to train on, in each domain.
-        size: height and width in px of what the method sees; where nothing is cropped, of the smallest image.
-        sizes: all the sizes that a step may have, smallest first, as far as they are known.
+        size: height and width in px of what the method sees; where nothing is cropped, of the narrowest image.
+        sizes: all the sizes that images of a step may have, by their shorter side.
         ranges: the values that become -1 and 1, of each domain.
         options: as given, with what was measured.
         deep: whether images have more than 8 bits.
@@ -180,12 +179,11 @@ def _unit(values: Tensor, limits: Range) -> Tensor:
 
 
 def _sizes(steps: Steps) -> list[Sides]:
-    """Of what the method sees, smallest first."""
+    """Of what the method sees, narrowest first: it is the shorter side that may be too small for a network."""
     if steps.window is not None:
         return [steps.window]
-    return sorted(
-        {domain.pixels.sides[index] for domain in (steps.a, steps.b) for index in domain.usable}, key=math.prod
-    )
+    sizes = {domain.pixels.sides[index] for domain in (steps.a, steps.b) for index in domain.usable}
+    return sorted(sizes, key=lambda sides: (min(sides), max(sides)))
 
 
 def _as_it_is(taken: Taken) -> Taken:

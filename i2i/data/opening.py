@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from i2i.data.augment import Augment
 from i2i.data.cache import cached
-from i2i.data.geometry import Geometry
+from i2i.data.geometry import Geometry, Sides
 from i2i.data.loading import Data, Shown
 from i2i.data.order import Order
 from i2i.data.pixels import Decoded, Pixels, Preparation, Report, Unreadable, hold, look
 from i2i.data.ranges import measured
-from i2i.data.source import Images, Source, Split
+from i2i.data.source import Images, Source, Split, called
 from i2i.data.steps import Domain, Labels, Steps
 from i2i.data.table import DataOptions
 from i2i.errors import I2IError, Problem
@@ -85,14 +85,10 @@ def open_data(
         shown = Shown(train, opening.shown(a, train.a), opening.shown(b, train.b), False)
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
-    empty = [
-        f"none of the {name} images is left" for name, d in zip(options.names, (a, b), strict=True) if not d.usable
-    ]
-    if empty:
-        raise I2IError(*_shortened(bad), *(Problem("data.source", message) for message in empty))
+    if empty := [*_empty(a, b, shown, options.names)]:
+        raise I2IError(*_shortened(bad), *empty)
     window = geometry.window
-    n_in_batch = options.batch_size * n_batches * n_micro_batches
-    if problems := [*_uneven(a, b, options, window is None and n_in_batch > 1, paired)]:
+    if problems := [*_uneven(a, b, train, options, window is None and options.batch_size * n_batches > 1, paired)]:
         raise I2IError(*problems)
     ranges = measured(options, {"a": a, "b": b})
     steps = Steps(
@@ -174,34 +170,50 @@ def _open(images: Images, how: Preparation, cache: bool, report: Report) -> tupl
     return Decoded(images, how, dtype, sides), unreadable
 
 
-def _uneven(a: Domain, b: Domain, options: DataOptions, stacked: bool, paired: bool) -> Iterator[Problem]:
+def _empty(a: Domain, b: Domain, shown: Shown, names: tuple[str, str]) -> Iterator[Problem]:
+    """Domains of which nothing is left, and held-out ones of another type: their values would mean something else."""
+    for name, domain, held_out in zip(names, (a, b), (shown.a, shown.b), strict=True):
+        if not domain.usable:
+            yield Problem("data.source", f"none of the {name} images is left")
+        elif not held_out.usable:
+            yield Problem("data.source", f"none of the held-out {name} images is left")
+        elif held_out.pixels.dtype != domain.pixels.dtype:
+            types = f"{held_out.pixels.dtype.name}, and those to train on {domain.pixels.dtype.name}"
+            yield Problem("data.source", f"the held-out {name} images hold {types}; bring all to one type")
+
+
+def _uneven(a: Domain, b: Domain, split: Split, options: DataOptions, stacked: bool, paired: bool) -> Iterator[Problem]:
     """Sizes that make no batch, no pair, or are not those of their masks."""
-    for name, domain in zip(options.names, (a, b), strict=True):
+    for domain, images in ((a, split.a), (b, split.b)):
         masks = (part for part in domain.parts if part.startswith("mask"))
         for part in masks:
             mask: Any = domain.parts[part]
-            if len(mask.sides) and len(domain.pixels.sides):
-                wrong = [i for i in domain.usable if mask.sides[i] != domain.pixels.sides[i]]
-                if wrong:
-                    message = f"{len(wrong)} masks of {name} ({part}) are not of the size of their image"
-                    yield Problem("data.source", f'{message}; preprocess = "resize_and_crop" brings both to one size')
+            if wrong := [i for i in domain.usable if mask.sides[i] != domain.pixels.sides[i]]:
+                first = f"{_px(mask.sides[wrong[0]])} for {_px(domain.pixels.sides[wrong[0]])} px"
+                message = f"{len(wrong)} of {part} have another size than their image, such as {first}"
+                advice = 'preprocess = "resize_and_crop" brings both to one size'
+                yield Problem("data.source", f"{message}, that of {called(images, wrong[0])}; {advice}")
     if stacked:
         for name, domain in zip(options.names, (a, b), strict=True):
             if len(sizes := {domain.pixels.sides[index] for index in domain.usable}) > 1:
                 (h0, w0), (h1, w1) = sorted(sizes)[:: len(sizes) - 1]
-                message = (
-                    f"the {name} images come in {len(sizes)} sizes, from {w0}x{h0} to {w1}x{h1} px, which make no batch"
-                )
-                advice = f"take 1, or a preprocess that crops (not {options.preprocess!r})"
-                yield Problem("data.batch_size", f"{message}; {advice}")
-    if paired and len(a.pixels.sides) and len(b.pixels.sides):
-        pairs = [(i, a.pixels.sides[i], b.pixels.sides[j]) for i, j in zip(a.usable, b.usable, strict=True)]
-        unequal = [(i, one, other) for i, one, other in pairs if one != other]
-        if unequal:
-            index, one, other = unequal[0]
-            first = f"{one[1]}x{one[0]} and {other[1]}x{other[0]} px in pair {index}"
-            message = f"{len(unequal)} pairs have images of two sizes ({first}), so that no crop fits both"
-            yield Problem("data.preprocess", f'{message}; "resize_and_crop" brings all to one size')
+                message = f"the {name} images come in {len(sizes)} sizes, from {w0}x{h0} to {w1}x{h1} px"
+                crops = f"a preprocess that crops (not {options.preprocess!r})"
+                if options.batch_size > 1:
+                    yield Problem("data.batch_size", f"{message}, which make no batch; take 1, or {crops}")
+                else:
+                    yield Problem(
+                        "data.preprocess", f"{message}, and the method needs several in a batch; take {crops}"
+                    )
+    if paired and (unequal := [i for i in a.usable if a.pixels.sides[i] != b.pixels.sides[i]]):
+        index = unequal[0]
+        first = f"{_px(a.pixels.sides[index])} and {_px(b.pixels.sides[index])} px of {called(split.a, index)}"
+        message = f"{len(unequal)} of the pairs have images of two sizes, such as {first}, so that no crop fits both"
+        yield Problem("data.preprocess", f'{message}; "resize_and_crop" brings all to one size')
+
+
+def _px(sides: Sides) -> str:
+    return f"{sides[1]}x{sides[0]}"
 
 
 def _misfits(split: Split) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from i2i.data.source import Checks, Images, called
 from i2i.errors import Problem
 from i2i.images import Picture, UnreadableImage
 from i2i.images.intake import Intake
+from i2i.images.picture import opaque
 from i2i.images.values import Range
 
 Array = NDArray[Any]
@@ -72,7 +73,7 @@ class Preparation:
         """Raises ValueError for a picture that does not fit."""
         pixels = self.intake.pixels(picture)
         if self.as_mask:
-            whole = Range(0, 1) if pixels.dtype.kind == "f" or pixels.max() <= 1 else Range.of(pixels.dtype)
+            whole = Range(0, 1 if pixels.max() <= 1 else opaque(pixels.dtype))
             pixels = Range(0, 255).from_unit(whole.to_unit(pixels), np.dtype(np.uint8))
         least, largest = float(pixels.min()), float(pixels.max())
         pixels = self.geometry(pixels.astype(held_as(pixels.dtype), copy=False))
@@ -119,8 +120,7 @@ class Decoded:
     """
 
     def __init__(self, images: Images, how: Preparation, dtype: np.dtype[Any], sides: Sequence[Sides] = ()) -> None:
-        self.images, self.how, self.dtype = images, how, dtype
-        self.sides = sides
+        self.images, self.how, self.dtype, self.sides = images, how, dtype, sides
 
     def __getitem__(self, index: int) -> Array:
         return self.prepare(index).pixels
@@ -140,11 +140,6 @@ class Decoded:
         found = [p for p in prepare_all(self, lambda done, total: None) if isinstance(p, Prepared)]
         return min((p.least for p in found), default=0.0), max((p.largest for p in found), default=0.0)
 
-    def resized(self, geometry: Geometry) -> Decoded:
-        """The same images at another size."""
-        how = replace(self.how, geometry=geometry)
-        return Decoded(self.images, how, self.dtype)
-
 
 def mixed(name: str, dtype: np.dtype[Any], others: np.dtype[Any]) -> UnreadableImage:
     """An image whose type is not that of the others of its domain."""
@@ -152,15 +147,19 @@ def mixed(name: str, dtype: np.dtype[Any], others: np.dtype[Any]) -> UnreadableI
     return UnreadableImage(Problem(name, message))
 
 
-def look(images: Images, how: Preparation) -> tuple[np.dtype[Any], list[Sides], Unreadable]:
-    """The type in which most images are to be held, the sizes that they become, and what is refused already.
+def look(images: Images, how: Preparation, *, sizes: bool = True) -> tuple[np.dtype[Any], list[Sides], Unreadable]:
+    """The type in which the images are to be held, the sizes that they become, and what is refused already.
 
-    From the files' headers. Where there are none, the first image tells the type, and sizes stay unknown (an empty
-    list) unless they differ from image to image.
+    From the files' headers, of which the most frequent type is taken. Where there are none, the first image that can be
+    read tells the type, and sizes are found by decoding all images, unless all become one size.
+
+    Args:
+        sizes: wanted; else nothing is decoded for them, and they are as far as known.
     """
-    every = isinstance(images, Checks) or how.geometry.window is None
+    checks = isinstance(images, Checks)
+    every = checks or (sizes and how.geometry.preprocess != "resize_and_crop")
     types: dict[int, np.dtype[Any]] = {}
-    sides: list[Sides] = []
+    sides = [how.geometry.load if not every else (0, 0)] * len(images)
     unreadable: Unreadable = {}
     for index in range(len(images)):
         if types and not every:
@@ -168,19 +167,17 @@ def look(images: Images, how: Preparation) -> tuple[np.dtype[Any], list[Sides], 
         try:
             (width, height), sample = _sample(images, index)
             types[index] = how.held_as(how.intake.pixels(sample).dtype)
-            sides.append(how.geometry.sides(height, width))
+            sides[index] = how.geometry.sides(height, width)
         except UnreadableImage as error:
             unreadable[index] = error
         except ValueError as error:
             unreadable[index] = UnreadableImage(Problem(called(images, index), str(error)))
-        if index in unreadable:
-            sides.append((0, 0))
-    counted = Counter(types.values())
+    counted = Counter(types.values() if checks else [*types.values()][:1])
     usual = counted.most_common(1)[0][0] if counted else np.dtype(np.uint8)
     for index, dtype in types.items():
         if dtype != usual:
             unreadable.setdefault(index, mixed(called(images, index), dtype, usual))
-    return usual, sides if every else [], unreadable
+    return usual, sides, unreadable
 
 
 def _sample(images: Images, index: int) -> tuple[tuple[int, int], Picture]:
@@ -218,7 +215,7 @@ def prepare_all(decoded: Decoded, report: Report) -> Iterator[Prepared | Unreada
 
 def hold(images: Images, how: Preparation, report: Report) -> tuple[Held, Unreadable]:
     """The images in memory, and those that cannot be read."""
-    dtype, _, _ = look(images, how)
+    dtype, _, _ = look(images, how, sizes=False)
     results = list(prepare_all(Decoded(images, how, dtype), report))
     unreadable = {index: result for index, result in enumerate(results) if isinstance(result, UnreadableImage)}
     return Held([None if isinstance(result, UnreadableImage) else result for result in results], dtype), unreadable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from i2i.data.pixels import Decoded
 from i2i.data.steps import Domain
 from i2i.data.table import DataOptions, RangeOption
 from i2i.errors import I2IError, Problem
+from i2i.images import UnreadableImage
 from i2i.images.values import Range
 
 N_IMAGES, N_VALUES = 512, 50_000
@@ -67,7 +69,8 @@ def _percentiles(domain: Domain, percentiles: tuple[float, float]) -> tuple[floa
     places = np.unique(np.linspace(0, n - 1, min(n, N_IMAGES)).round().astype(int))
     some = []
     for place in places:
-        values = domain.pixels[domain.usable[place]].reshape(-1)
-        some.append(values[:: -(-len(values) // N_VALUES)])
-    low, high = np.percentile(np.concatenate(some), percentiles)
+        with suppress(UnreadableImage):  # the training tells of it, when it comes to it
+            values = domain.pixels[domain.usable[place]].reshape(-1)
+            some.append(values[:: -(-len(values) // N_VALUES)])
+    low, high = np.percentile(np.concatenate(some), percentiles) if some else (0, 0)
     return float(low), float(high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from i2i.data.augment import Augment
 from i2i.data.geometry import Sides, corner
 from i2i.data.order import Draw, Order
 from i2i.data.pixels import Pixels
-from i2i.errors import Problem
+from i2i.errors import I2IError, Problem
 from i2i.images import UnreadableImage
 from i2i.images.values import Range
 
@@ -47,7 +48,7 @@ def take(domains: Sequence[Domain], place: int, skip: bool, unreadable: list[Pro
     stay pairs. Raises UnreadableImage.
     """
     n = min(len(domain.usable) for domain in domains)
-    for there in (*range(place, n), *range(place)):
+    for there in chain(range(place, n), range(place)):
         try:
             return there, [domain.row(there) for domain in domains]
         except UnreadableImage as error:
@@ -117,7 +118,7 @@ class Steps:
         numbers = range(step * self.n_micro_batches, (step + 1) * self.n_micro_batches)
         try:
             return Taken([self._micro_batch(number, unreadable) for number in numbers], tuple(unreadable))
-        except UnreadableImage as error:
+        except I2IError as error:  # of an image or of an augmentation
             return Taken([], error.problems)
 
     def _micro_batch(self, number: int, unreadable: list[Problem]) -> Row:
