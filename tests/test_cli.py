@@ -367,7 +367,7 @@ def test_check_ends_with_an_estimate_and_leaves_nothing(recipe):
 
 def test_new_writes_a_recipe_that_passes_the_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("i2i.propose.seconds_per_step", lambda scale, channels, registry: 1.0)
+    monkeypatch.setattr("i2i.propose.seconds_per_step", lambda scale, channels, registry, deep: 1.0)
     tiny.write_images(Path("photos"), 3, size=(70, 64))
     tiny.write_images(Path("paintings"), 4, size=(64, 80))
     told = i2i("new", "my.toml", "--a", "photos", "--b", "paintings", "--hours", "0.01")
@@ -393,7 +393,8 @@ def test_new_writes_a_recipe_that_passes_the_check(tmp_path, monkeypatch):
         (["generator=resent"], ["generator", "did you mean 'resnet'"]),
         (["generators.n_blocks=2"], ["generators: is no table", "did you mean 'generator'"]),
         (["generator.n_blocks=four"], ["generator.n_blocks", "four"]),
-        (["data.channels=2"], ["data.channels"]),
+        (["data.channels=0"], ["data.channels"]),
+        (["data.channels=2"], ["0.png: has 3 channels and cannot be brought to 2"]),
         (["data.channels=[1, 3]"], ["lambda_identity"]),
         (["data.crop_size=32"], ["data.crop_size", "load_size"]),
         (["data.crop_size=18"], ["data.crop_size", "a multiple of 4, not 18: 16 or 20"]),
@@ -402,7 +403,7 @@ def test_new_writes_a_recipe_that_passes_the_check(tmp_path, monkeypatch):
         (["data.source.a=nowhere"], ["data.source.a: there is no folder", "nowhere"]),
         (["data.source.a=empty"], ["data.source.a: the folder", "empty' holds no image"]),
         (["data.source.a=broken"], ["broken.png"]),
-        (["data.source.a=deep"], ["deep.png", "more than 8 bits"]),
+        (["data.source.a=floats"], ["data.range: the a images hold floats", '"auto"']),
         (["optim.name=adamm"], ["optim.name", "adamm"]),
         (["optim.lr=-1"], ["optim.lr"]),
         (["schedule.n_steps=0", "schedule.n_steps_decay=0"], ["schedule: is 0 steps long"]),
@@ -417,8 +418,8 @@ def test_mistakes_in_recipes(recipe, command, settings, messages):
     Path("empty").mkdir()
     Path("broken").mkdir()
     Path("broken/broken.png").write_bytes(Path("a/0.png").read_bytes()[:100])
-    Path("deep").mkdir()
-    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save("deep/deep.png")
+    Path("floats").mkdir()
+    np.save("floats/floats.npy", np.zeros((20, 20), np.float32))
     told = mistake(command, recipe, *(part for s in settings for part in ("--set", s)))
     for message in messages:
         assert message in told
@@ -547,12 +548,12 @@ def test_json_says_what_the_terminal_says(arguments):
 
 def test_the_schema_knows_the_components_of_a_plugin_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("hue.py").write_text(COLOUR.replace("colour", "hue"))
-    assert i2i("schema", "-o", "schema.json", "-p", "hue.py").code == 0
+    Path("tinge.py").write_text(COLOUR.replace("colour", "tinge"))
+    assert i2i("schema", "-o", "schema.json", "-p", "tinge.py").code == 0
     text = Path("schema.json").read_text(encoding="utf-8")
     assert json.loads(text)["$schema"].startswith("https://json-schema.org/")
-    assert '"hue"' in text
-    assert '"hue"' not in i2i("schema").out
+    assert '"tinge"' in text
+    assert '"tinge"' not in i2i("schema").out
 
 
 def test_a_process_ends_with_the_same_message_and_code(tmp_path):
