@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from annotated_types import Gt, Le
 
-from i2i.data.augment import Augment, Augmentation
+from i2i.data.augment import Augment, Augmentation, misfit
 from i2i.errors import I2IError, Problem
 from i2i.options import Options, validate
 from i2i.registry import Builder, Registry
@@ -53,11 +53,13 @@ def augment(placed: Placed[AugmentOptions], channels: tuple[int, int]) -> Augmen
     augmentation: Augmentation = replace(placed.component, needs=Augmentation)()
     for domain, n in zip("ab", channels, strict=True):
         if options.domain in ("both", domain):
-            drawn = augmentation.draw(np.random.default_rng(0))
+            drawn, trial = augmentation.draw(np.random.default_rng(0)), torch.zeros(n, 16, 16, dtype=torch.uint8)
             try:
-                augmentation.image(torch.zeros(n, 16, 16, dtype=torch.uint8), drawn)
+                wrong = misfit(augmentation.image(trial, drawn), trial)
             except ValueError as error:
                 raise I2IError(Problem(placed.component.where, str(error))) from error
+            if wrong:
+                raise I2IError(Problem(placed.component.where, f"image() {wrong}"))
     return Augment(augmentation, options.probability, options.domain, options.shared)
 
 

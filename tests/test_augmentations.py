@@ -385,6 +385,13 @@ class Grey:
         return mask
 
 
+class Cut(Grey):
+    """An augmentation that loses a row."""
+
+    def image(self, pixels: torch.Tensor, drawn: None) -> torch.Tensor:
+        return pixels[:, 1:]
+
+
 class Empty:
     """An augmentation without any method."""
 
@@ -394,12 +401,13 @@ class Empty:
     [
         ({"name": "grey"}, "augment.0: changes images of 1 channel, not of 3"),
         ({"name": "grey", "domain": "a"}, ""),
+        ({"name": "cut"}, r"augment.0: image\(\) gives torch.uint8 of shape \(1, 15, 16\) for .*"),
         ({"name": "empty"}, "'empty' cannot stand here: it is no Augmentation, it lacks draw, image, mask"),
     ],
 )
 def test_what_cannot_change_the_images_is_told_at_the_start(table, message):
     plugin = types.ModuleType("mine")
-    offers = {"grey": Grey, "empty": Empty}
+    offers = {"grey": Grey, "cut": Cut, "empty": Empty}
     plugin.register_augmentations = hookimpl(lambda: offers, specname="register_augmentations")
     registry = Engine([plugin], entry_points=False).registry
     found = read_list({"augment": [table]}, "augment", "augmentation", AugmentOptions, registry, [])
@@ -442,6 +450,52 @@ def seen(*augment: Augment) -> Batch:
     options = DataOptions(load_size=32, crop_size=32, flip=False, batch_size=400, channels=1, n_workers=0)
     (batch,) = open_data(options, Twins(), paired=True, augment=augment, seed=0).batches(0)
     return batch
+
+
+class Broken(Grey):
+    """An augmentation that does not promise what others do, with larger images."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def image(self, pixels: torch.Tensor, drawn: None) -> torch.Tensor:
+        if self.how == "writes":
+            return pixels.fill_(0)
+        return {"type": pixels.double(), "shape": pixels[:, :30], "array": pixels.numpy()}.get(self.how, pixels)
+
+    def mask(self, mask: torch.Tensor, drawn: None) -> torch.Tensor:
+        return mask[:, 1:] if self.how == "mask" else mask
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("type", r"augment: Broken.image\(\) gives torch.float64 of shape \(1, 32, 32\) for torch.uint8"),
+        ("shape", r"augment: Broken.image\(\) gives torch.uint8 of shape \(1, 30, 32\)"),
+        ("array", r"augment: Broken.image\(\) gives a ndarray, not a tensor"),
+        ("mask", r"augment: Broken.mask\(\) gives torch.uint8 of shape \(1, 31, 32\)"),
+    ],
+)
+def test_a_broken_promise_ends_the_training_with_one_sentence(how, message, n_workers):
+    options = DataOptions(load_size=32, crop_size=32, flip=False, channels=1, n_workers=n_workers)
+    data = open_data(options, Twins(), paired=True, augment=[Augment(Broken(how))], seed=0)
+    with pytest.raises(I2IError, match=f"^{message}"):
+        next(data.loader(0, 1))
+
+
+def test_what_is_not_finite_is_no_image():
+    infinite = types.SimpleNamespace(draw=lambda rng: None, image=lambda pixels, drawn: pixels / 0, mask=None)
+    with pytest.raises(I2IError, match="not finite"):
+        Augment(infinite)({"a": np.ones((1, 4, 4), np.float32)}, "a", Range(0.0, 1.0), np.random.default_rng(0))
+
+
+def test_images_in_memory_stay_what_an_augmentation_writes_to():
+    options = DataOptions(load_size=32, crop_size=32, flip=False, channels=1, n_workers=0, batch_size=4)
+    data = open_data(options, Twins(), paired=True, augment=[Augment(Broken("writes"), domain="a")], seed=0)
+    (batch,) = data.batches(0)
+    assert (batch.a == -1).all()
+    assert not (data.preview().a == -1).all() and not (batch.extras["mask_b"] == 0).all()
 
 
 def changed(images: torch.Tensor, others: torch.Tensor) -> list[bool]:

@@ -376,8 +376,12 @@ class Shift:
             pixels[:] = 0
         if self.how == "infinite" and pixels.is_floating_point():
             return pixels / 0
+        if self.how == "raises":
+            raise KeyError("oops")
         moved = pixels.roll(drawn + self.n_calls, 2)
-        return {"shape": moved[:, 1:], "type": moved.double(), "array": moved.numpy()}.get(self.how, moved)
+        if self.how in ("shape", "large"):
+            return moved[:, 1:] if self.how == "shape" else moved[:, :60]
+        return {"type": moved.double(), "array": moved.numpy()}.get(self.how, moved)
 
     def mask(self, mask: Tensor, drawn: int) -> Tensor:
         if self.how == "mask":
@@ -513,7 +517,7 @@ BROKEN = [
     ("source", "source_repeats_itself", Greys, "digest", "built again, it gives another digest or other names"),
     ("source", "source_repeats_itself", Greys, "random", "reading image 1 again gives another image"),
     ("augmentation", "augmentation_has_its_methods", Maskless, "", r"has no method mask\(\)"),
-    ("augmentation", "augmentation_keeps_shapes", Shift, "shape", r"gives torch.uint8 of shape \(3, 31, 32\) for"),
+    ("augmentation", "augmentation_keeps_shapes", Shift, "shape", r"gives torch.uint8 of shape \(3, 63, 64\) for"),
     ("augmentation", "augmentation_keeps_shapes", Shift, "type", r"image\(\) gives torch.float64 of shape"),
     ("augmentation", "augmentation_keeps_shapes", Shift, "array", r"image\(\) gives a ndarray, not a tensor"),
     ("augmentation", "augmentation_keeps_shapes", Shift, "mask", r"mask\(\) gives torch.float32 of shape"),
@@ -557,6 +561,12 @@ def test_every_check_catches_something():
 ])  # fmt: skip
 def test_what_is_declared_is_allowed(kind, factory, how):
     assert check(kind, factory, {"how": how}) == []
+
+
+@pytest.mark.parametrize("how", ["shape", "large", "type", "array", "mask", "raises", "none"])
+def test_an_augmentation_that_breaks_off_is_told_of_once(how):
+    (failure,) = check("augmentation", Shift, {"how": how})
+    assert "gives" in failure.message or "refuses" in failure.message or "KeyError" in failure.message
 
 
 def test_a_signature_that_cannot_be_read():

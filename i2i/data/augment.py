@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from i2i.errors import I2IError, Problem
 from i2i.images.picture import Pixels
 from i2i.images.values import Range
 
@@ -52,6 +53,8 @@ class Augment:
         Args:
             row: images and masks (C, H, W) and labels, by name.
             limits: the values of the image that are 0 and 1.
+
+        Raises I2IError if the augmentation does not keep shape and type.
         """
         if self.domain not in ("both", domain) or rng.random() >= self.probability:
             return dict(row)
@@ -61,16 +64,33 @@ class Augment:
             if name == domain:
                 changed[name] = self._image(part, drawn, limits)
             elif part.ndim:
-                changed[name] = self.augmentation.mask(_tensor(part), drawn).numpy()
+                changed[name] = self._kept("mask", _tensor(part), drawn).numpy()
         return changed
 
     def _image(self, pixels: Pixels, drawn: Any, limits: Range) -> Pixels:
         if pixels.dtype == np.uint8:
-            return self.augmentation.image(_tensor(pixels), drawn).numpy()
+            return self._kept("image", _tensor(pixels), drawn).numpy()
         unit = torch.from_numpy((limits.to_unit(pixels) + 1) / 2)
-        changed = self.augmentation.image(unit, drawn).clamp(0, 1).numpy()
+        changed = self._kept("image", unit, drawn).clamp(0, 1).numpy()
         return limits.from_unit(changed * 2 - 1, pixels.dtype)
+
+    def _kept(self, method: Literal["image", "mask"], given: Tensor, drawn: Any) -> Tensor:
+        changed = getattr(self.augmentation, method)(given, drawn)
+        if wrong := misfit(changed, given):
+            raise I2IError(Problem("augment", f"{type(self.augmentation).__name__}.{method}() {wrong}"))
+        return cast(Tensor, changed)
+
+
+def misfit(changed: Any, given: Tensor) -> str:
+    """Why this is not what `image` or `mask` promise for a tensor, as the end of a sentence; empty if it is."""
+    of = f"for {given.dtype} of shape {tuple(given.shape)}"
+    if not isinstance(changed, Tensor):
+        return f"gives a {type(changed).__name__}, not a tensor, {of}"
+    if changed.shape != given.shape or changed.dtype != given.dtype:
+        return f"gives {changed.dtype} of shape {tuple(changed.shape)} {of}; expected is the same"
+    sound = not changed.is_floating_point() or changed.sum().isfinite()  # a hundred times as fast as to ask each value
+    return "" if sound else f"gives values that are not finite {of}"
 
 
 def _tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.require(pixels, requirements=("C", "W")))  # torch warns of what cannot be written to
+    return torch.from_numpy(np.array(pixels, order="C"))  # a copy: what is held stays, whatever a plugin writes to
