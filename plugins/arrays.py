@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -119,9 +121,10 @@ class Array:
                 raise ValueError(f"holds no array {key!r}{suggest(key, keys)}")
             return cls(path, key)
         except (ValueError, OSError) as error:
-            raise I2IError(Problem(where, f"{path.name} {getattr(error, 'strerror', None) or error}")) from error
+            reason = getattr(error, "strerror", None) or str(error)
         except Exception as error:  # NumPy and zipfile raise whatever broken bytes lead them to
-            raise I2IError(Problem(where, f"{path.name} is damaged: {error}")) from error
+            reason = f"is damaged: {error}"
+        raise I2IError(Problem(where, shorten(f"{path.name} {reason}", 1000, placeholder=" …")))  # it may cite the file
 
     def labels(self, where: str) -> list[int]:
         """As a list. Raises I2IError if the array is not one of labels."""
@@ -214,11 +217,12 @@ def _member(path: Path, key: str) -> NDArray[Any]:
             return _mapped(path, info.header_offset + 30 + n_name + n_extra)
         with archive.open(info) as stream:
             shape, _, dtype = _header(stream)
-    if (n_bytes := int(np.prod(shape, dtype=object)) * dtype.itemsize) > MOST_IN_MEMORY:
-        raise ValueError(f"{key} is {n_bytes / 2**30:.1f} GiB, compressed; np.savez keeps it so that it can be mapped")
-    with np.load(path, allow_pickle=False) as arrays:
-        loaded: NDArray[Any] = arrays[key]
-        return loaded
+        if (n_bytes := math.prod(shape) * dtype.itemsize) > MOST_IN_MEMORY:
+            size = f"{n_bytes / 2**30:.1f} GiB"
+            raise ValueError(f"{key} is {size}, compressed; np.savez keeps it so that it can be mapped")
+        with archive.open(info) as stream:  # np.load could take another member: `a` for `a.npy`
+            loaded: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
+            return loaded
 
 
 def _mapped(path: Path, start: int) -> NDArray[Any]:
@@ -226,16 +230,17 @@ def _mapped(path: Path, start: int) -> NDArray[Any]:
     with path.open("rb") as file:
         file.seek(start)
         shape, fortran, dtype = _header(file)
+        n_bytes, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+        if n_bytes > there:
+            raise ValueError(f"is cut off: of the {n_bytes:,} bytes of its array {there:,} are there")
         return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type. Raises ValueError, also for objects, which only pickle could read."""
-    version = npy.read_magic(file)
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-    if read is None:
+    if (version := npy.read_magic(file)) != (1, 0):  # later ones allow headers of gigabytes
         raise ValueError(f"has version {version} of the format, which is for tables")
-    shape, fortran, dtype = read(file)
+    shape, fortran, dtype = npy.read_array_header_1_0(file)
     if dtype.hasobject:
         raise ValueError("holds Python objects; images are plain arrays, all of one size")
     if min(shape, default=0) < 0:

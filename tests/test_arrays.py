@@ -136,6 +136,9 @@ def test_files_that_are_no_arrays(save, tmp_path):
     huge = (tmp_path / "good.npy").read_bytes().replace(b"(5, 8, 6), }       ", b"(999999999, 8, 6),}")
     (tmp_path / "huge.npy").write_bytes(huge)
     (tmp_path / "odd.npy").write_bytes((tmp_path / "good.npy").read_bytes().replace(b"}", b"{"))
+    (tmp_path / "long.npy").write_bytes(b"\x93NUMPY\1\0" + (9000).to_bytes(2, "little") + b"(" * 4500 + b")" * 4500)
+    with zipfile.ZipFile(tmp_path / "gigabytes.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\2\0" + (3 << 30).to_bytes(4, "little") + b" " * 100)
     with zipfile.ZipFile(tmp_path / "empty.npz", "w") as archive:
         archive.writestr("readme.txt", "no array")
     whole = (tmp_path / save("whole.npz", x=GREY)).read_bytes()
@@ -143,9 +146,11 @@ def test_files_that_are_no_arrays(save, tmp_path):
     expected = {
         "objects.npy": "holds Python objects; images are plain arrays",
         "text.npy": "is neither an .npy nor an .npz file",
-        "short.npy": "",
-        "header.npy": "",
-        "huge.npy": "",
+        "short.npy": "is cut off: of the 240 bytes of its array 239 are there",
+        "header.npy": "EOF: reading array header",
+        "huge.npy": "is cut off: of the 47,999,999,952 bytes of its array 240 are there",
+        "long.npy": "Cannot parse header: …",
+        "gigabytes.npz": "has version (2, 0) of the format, which is for tables",
         "odd.npy": "is damaged: ",
         "empty.npz": "holds no array",
         "cut.npz": "is neither an .npy nor an .npz file",
@@ -178,6 +183,16 @@ def test_a_large_compressed_array_is_refused_unread(save, monkeypatch):
         Arrays(a=path, b=path)
     good = save("set.npz", a=GREY, b=GREY)
     assert len(Arrays(a=good, b=good).train().a) == 5
+
+
+def test_the_array_that_was_looked_at_is_the_one_that_is_read(save, tmp_path):
+    np.save(tmp_path / "small.npy", GREY)
+    np.save(tmp_path / "other.npy", GREY[:1])
+    with zipfile.ZipFile(tmp_path / "two.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "small.npy", "a.npy")
+        archive.write(tmp_path / "other.npy", "a")  # what np.load takes for "a"
+    path = str(tmp_path / "two.npz")
+    assert np.array_equal(read(Arrays(a=path, b=path).train().a), GREY)
 
 
 def test_numbers_of_images_and_labels_must_fit(save):
