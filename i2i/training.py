@@ -177,4 +177,5 @@ def _device_name(device: torch.device) -> str:
 
 def _digest(images: Images) -> str:
     """SHA-256 over the names of images, in order."""
-    return hashlib.sha256("\0".join(images.name(i) for i in range(len(images))).encode()).hexdigest()
+    names = "\0".join(images.name(i) for i in range(len(images)))
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()  # names of files need not be UTF-8

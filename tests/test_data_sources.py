@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import document
 
 from i2i.data import checksums, open_data
 from i2i.data.folders import Folders, ImageFiles, Root
@@ -17,6 +18,8 @@ from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.images import formats
 from i2i.options import validate
+from i2i.recipe import resolve
+from i2i.training import Training
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 SMALL = DataOptions(load_size=8, crop_size=8, n_workers=0)
@@ -275,6 +278,28 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
     assert files.digest() == first
     monkeypatch.setenv("I2I_CACHE", str(tmp_path / "a/1.png"))
     assert files.digest() == first  # a folder that cannot be made costs nothing but time
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    save(tmp_path / "a/1.png")
+    os.mkfifo(tmp_path / "a/2.png")
+    (tmp_path / "a/3.png").symlink_to("/dev/zero")
+    data = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "a"))
+    found = problems(lambda: open_data(SMALL, data, paired=False, seed=0))
+    assert found == [f"{tmp_path / 'a' / name}: is a pipe or a device, not a file" for name in ("2.png", "3.png")]
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    found = document(tmp_path)
+    try:
+        save(tmp_path / os.fsdecode(b"a/1 \xff.png"))
+    except OSError:
+        pytest.skip("the file system has no such names")
+    engine = Engine(entry_points=False)
+    built = Training.build(resolve(found, engine.registry, list(engine.plugins)))
+    assert os.fsdecode(b"1 \xff.png") in names(built.source.train().a)
+    assert len(built.conditions()["images of a"]) == 64
 
 
 def test_side_by_side(tmp_path, registry):

@@ -58,6 +58,8 @@ def _state(folder: Path, names: Sequence[str]) -> str:
 
 
 def _digest(path: Path) -> bytes:
+    if not path.is_file():  # a pipe or a device might never end
+        return b"unreadable"
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

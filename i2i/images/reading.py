@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,8 @@ def _opened(file: Path | bytes, name: str) -> Iterator[tuple[BinaryIO, _Decoder,
     """The file, what decodes it, and what messages call it."""
     where = name or ("" if isinstance(file, bytes) else str(file))
     try:
+        if isinstance(file, Path) and stat.S_IFMT(file.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise Refused("is a pipe or a device, not a file")  # which might be waited for for ever
         with BytesIO(file) if isinstance(file, bytes) else file.open("rb") as stream:
             start = stream.read(8)
             if not start:
