@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image, ImageCms, ImageDraw, ImageEnhance
 from test_cli import i2i, mistake
 
 from i2i import cli
 from i2i.data import open_data
 from i2i.data.source import Split
 from i2i.data.table import DataOptions
-from i2i.datasets.check import check, of_folders, of_source
-from i2i.datasets.check.findings import proposed
+from i2i.datasets.check import Training, check, of_folders, of_source
+from i2i.datasets.check.facts import proposed
+from i2i.datasets.check.findings import printable
 from i2i.datasets.check.fingerprints import ALIKE, fingerprint, nearest
 from i2i.datasets.check.looking import thumbnail
-from i2i.datasets.check.report import printable
 from i2i.errors import I2IError
 from i2i.images import Picture
 
@@ -56,7 +56,7 @@ def messages(folders: dict[str, Path], **options) -> dict[str, list[str]]:
     images = of_folders(folders)
     if options:
         options = {"load_size": 48, "crop_size": 32, "names": ("a", "b")} | options
-        images = of_source(lambda: Fixed(folders), DataOptions(**options), {})
+        images = of_source(lambda: Fixed(folders), Training(DataOptions(**options)), {})
     found: dict[str, list[str]] = {"error": [], "warning": [], "note": []}
     for finding in check(images).findings:
         found[finding.level].append(" | ".join([finding.message, *(e.text for e in finding.examples), finding.advice]))
@@ -74,7 +74,7 @@ class Fixed:
         return Split(self.parts["traina"], self.parts["trainb"], **self.split)
 
     def test(self) -> Split | None:
-        return None
+        return Split(self.parts["testa"], self.parts["testb"]) if "testa" in self.parts else None
 
 
 def test_nothing_is_found_in_a_sound_set(folders):
@@ -111,7 +111,7 @@ BREAKS = {
 def test_it_refuses_what_training_refuses(folders, broken, unreadable, preprocess):
     BREAKS[broken](folders["a"])
     options = DataOptions(load_size=48, crop_size=32, preprocess=preprocess, unreadable=unreadable, cache=False)
-    report = check(of_source(lambda: Fixed(folders), options, {}))
+    report = check(of_source(lambda: Fixed(folders), Training(options), {}))
     try:
         data = open_data(options, Fixed(folders), paired=False, seed=0)
         for step in range(7):
@@ -120,6 +120,68 @@ def test_it_refuses_what_training_refuses(folders, broken, unreadable, preproces
     except I2IError:
         refuses = True
     assert report.refused == refuses
+
+
+def with_masks(folders: dict[str, Path], size: tuple[int, int], **split) -> "Fixed":
+    masks = folders["a"].parent / "masks"
+    masks.mkdir()
+    for file in folders["a"].iterdir():
+        Image.new("L", size, 255).save(masks / file.name)
+    extras = {"mask_a": of_folders({"a": masks}).parts[0].images}
+    return Fixed({"a": folders["a"], "b": folders["b"]}, extras=extras, **split)
+
+
+def with_damaged_mask(folders: dict[str, Path]) -> "Fixed":
+    source = with_masks(folders, SIZE)
+    (folders["a"].parent / "masks" / "0 3.png").write_bytes(b"")
+    return source
+
+
+def with_deep_held_out(folders: dict[str, Path]) -> "Fixed":
+    for file in folders["test_b"].iterdir():
+        file.unlink()
+        tifffile.imwrite(file.with_suffix(".tif"), np.arange(48 * 64, dtype=np.uint16).reshape(48, 64))
+    return Fixed(folders)
+
+
+def with_two_sizes(folders: dict[str, Path]) -> "Fixed":
+    drawing(1, (80, 60)).save(folders["b"] / "1 0.png")
+    return Fixed({"a": folders["a"], "b": folders["b"]}, paired=True)
+
+
+SETS = {
+    "masks of their size": lambda folders: with_masks(folders, SIZE),
+    "larger masks": lambda folders: with_masks(folders, (80, 60)),
+    "masks smaller than the crop": lambda folders: with_masks(folders, (20, 20)),
+    "a damaged mask": with_damaged_mask,
+    "deep held-out images": with_deep_held_out,
+    "two sizes": with_two_sizes,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("n_batches", [1, 2])
+@pytest.mark.parametrize("preprocess", ["resize_and_crop", "crop", "none"])
+@pytest.mark.parametrize("made", SETS)
+def test_it_refuses_sets_that_training_refuses(folders, made, preprocess, n_batches, paired):
+    source = SETS[made](folders)
+    options = DataOptions(load_size=48, crop_size=32, preprocess=preprocess, cache=False)
+    training = Training(options, paired=paired, n_batches=n_batches, multiple=16)
+    try:
+        open_data(options, source, paired=paired, n_batches=n_batches, multiple=16, seed=0)
+        refuses = False
+    except I2IError:
+        refuses = True
+    assert check(of_source(lambda: source, training, {})).refused == refuses
+
+
+def test_sides_become_multiples_of_what_the_networks_need(folders):
+    for file in (*folders["a"].iterdir(), *folders["b"].iterdir()):
+        drawing(1, (65, 51)).save(file)
+    given = ["cyclegan", f"--a={folders['a']}", f"--b={folders['b']}", "--set", "data.preprocess=none"]
+    document = json.loads(i2i("data", "check", *given, "--json").out)
+    assert document["parts"][0]["becomes"] == [64, 52]  # the generator halves twice
 
 
 def test_equal_images_are_found_whatever_their_files(folders):
@@ -215,7 +277,7 @@ def test_partners_of_a_pair_may_be_alike(folders):
         ImageEnhance.Color(drawing(i)).enhance(0.9).save(folders["b"] / f"1 {i}.png")
     given = {option: folders[option] for option in ("a", "b")}
     for paired, n in ((False, 1), (True, 0)):
-        images = of_source(lambda paired=paired: Fixed(given, paired=paired), DataOptions(), {})
+        images = of_source(lambda paired=paired: Fixed(given, paired=paired), Training(DataOptions()), {})
         found = [f.message for f in check(images).findings if f.message.startswith("almost like an image of a")]
         assert len(found) == n
 
@@ -237,6 +299,35 @@ def test_empty_and_passed_over_files(folders):
     assert found["note"] == ["files that are no images, beside those of b: 1 .txt | "]
     assert any(".heic" in text for text in found["warning"])
     assert any(text.startswith("one colour all over: 1 of 7 images of a | empty.png") for text in found["warning"])
+
+
+def test_what_nobody_sees_counts_for_nothing(folders):
+    drawn = drawing(70).convert("RGBA")
+    drawn.putalpha(0)
+    drawn.save(folders["a"] / "transparent.png")
+    sign = Image.new("RGBA", SIZE, (0, 0, 0))
+    sign.putalpha(drawing(71).convert("L"))
+    sign.save(folders["a"] / "sign.png")
+    (text,) = messages(folders)["warning"]
+    assert text.startswith("one colour all over: 1 of 8 images of a | transparent.png")
+
+
+def test_what_files_warn_of_is_told_once(folders, recwarn):
+    for i in range(12):
+        drawing(80 + i).save(folders["b"] / f"p{i:02}.jpg", icc_profile=b"no profile")
+    (text,) = messages(folders)["warning"]
+    assert text.startswith("read, but not without a warning: 12 images | ") and text.count(" profile is damaged") == 10
+    assert not recwarn.list
+
+
+def test_a_profile_cannot_move_the_cursor(folders):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    name = "sRGB built-in".encode("utf-16-be")
+    assert name in profile
+    hostile = profile.replace(name, "\x1b[2J<b>built!".encode("utf-16-be"))
+    drawing(1).save(folders["a"] / "hostile.png", icc_profile=hostile)
+    told = i2i("data", "check", f"--a={folders['a']}")
+    assert "\x1b" not in told.out and r"\x1b[2J<b>built!" in told.out
 
 
 def test_sizes_that_are_enlarged_squeezed_or_too_small(folders):
@@ -272,6 +363,29 @@ def test_deep_images_and_their_range(folders):
     assert not any("nothing of its range" in text for text in messages(folders, channels=1, range="auto")["error"])
 
 
+def test_values_of_all_bands_make_the_range(tmp_path):
+    """512 * 512 * 7 values in equal steps of 448 = 64 * 7 would all be of the first band."""
+    bands = np.arange(7, dtype=np.uint16) * 500
+    noise = np.random.default_rng(0).integers(0, 100, (512, 512, 1), np.uint16)
+    np.save(tmp_path / "bands.npy", bands + noise)
+    (part,) = json.loads(i2i("data", "check", f"--a={tmp_path}", "--json").out)["parts"]
+    low, high = np.percentile(bands + noise, [0.1, 99.9])
+    assert part["values"] == pytest.approx([0, low, high, 3099], abs=5)
+
+
+def test_one_range_is_proposed_for_both_domains(folders):
+    for option, level in (("a", 100), ("b", 3000)):
+        for file in folders[option].iterdir():
+            file.unlink()
+        for i in range(3):
+            values = np.random.default_rng(i).normal(level, level / 20, (40, 40)).astype(np.float32)
+            tifffile.imwrite(folders[option] / f"{i}{option}.tif", values)
+    given = {option: folders[option] for option in ("a", "b")}
+    errors = [text for text in messages(given, channels=1)["error"] if "nothing of its range" in text]
+    proposals = {text.partition("Set data.range = ")[2] for text in errors}
+    assert len(errors) == 2 and len(proposals) == 1 and '"type"' not in proposals.pop()
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -294,7 +408,7 @@ def test_pairs_of_two_shapes_and_masks_that_mark_nothing(folders, tmp_path):
     for i, file in enumerate(sorted(given["a"].iterdir())):
         Image.new("L", SIZE if i else (10, 10), 255 * (i != 1)).save(masks / file.name)
     extras = {"mask_a": of_folders({"a": masks}).parts[0].images, "label_a": [0, 0, 0, 1, 1, 2]}
-    images = of_source(lambda: Fixed(given, paired=True, extras=extras), DataOptions(), {})
+    images = of_source(lambda: Fixed(given, paired=True, extras=extras), Training(DataOptions()), {})
     report = check(images)
     found = {f.message: [e.text for e in f.examples] for f in report.findings}
     assert found["another shape than the partner of b: 1 of 6 images of a"] == ["0 0.png"]
@@ -303,6 +417,20 @@ def test_pairs_of_two_shapes_and_masks_that_mark_nothing(folders, tmp_path):
         "0 1.png marks nothing: it is black all over",
     ]
     assert report.document()["parts"][0]["classes"] == {0: 3, 1: 2, 2: 1}
+
+
+def test_a_set_with_itself_is_meant(folders):
+    given = {"a": folders["a"], "b": folders["a"]}
+    for paired, n in ((True, 0), (False, 1)):
+        images = of_source(lambda paired=paired: Fixed(given, paired=paired), Training(DataOptions()), {})
+        assert sum(f.message.startswith("an image of a as well") for f in check(images).findings) == n
+
+
+def test_what_the_method_needs_and_the_source_does_not_give(folders):
+    told = i2i("data", "check", "cycada", f"--a={folders['a']}", f"--b={folders['b']}")
+    assert told.code == 1 and "label_a" in told.out
+    told = i2i("data", "check", "pix2pix", "--set", "data.source.paired=false")
+    assert told.code == 1 and "pairs" in told.out
 
 
 def test_a_source_that_refuses_is_looked_at_all_the_same(folders, tmp_path):
@@ -341,10 +469,10 @@ def test_the_embedded_set(tmp_path):
 
 def test_the_cache_is_estimated(folders):
     options = DataOptions(load_size=48, crop_size=32, channels=(1, 3))
-    images = of_source(lambda: Fixed(folders), options, {})
+    images = of_source(lambda: Fixed(folders), Training(options), {})
     report = check(images)
     assert report.estimate is not None
-    assert report.estimate.disk == 6 * 48 * 48 * (1 + 3)
+    assert report.estimate.disk == 6 * (48 * 48 + 32 * 32) * (1 + 3)  # held-out images are kept as shown
     assert report.estimate.largest == 64 * 48 * 3 and report.estimate.seconds > 0
 
 

@@ -20,7 +20,8 @@ from i2i.errors import I2IError, Problem
 if TYPE_CHECKING:
     from i2i.datasets.check import Report
     from i2i.datasets.check.facts import Facts
-    from i2i.datasets.check.findings import Finding, ImageSet
+    from i2i.datasets.check.findings import Finding
+    from i2i.datasets.check.sets import ImageSet
 
 MARKS = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "note": ("·", "bold cyan")}
 HEADINGS = ("", "images", "px", "pixels", "files")
@@ -64,9 +65,14 @@ def check_data(
     if page is not None:
         from i2i.datasets.check.page import write_page
 
-        write_page(report, page)
+        try:
+            write_page(report, page)
+        except OSError as error:
+            raise I2IError(Problem("--html", f"{str(page)!r} cannot be written: {error.strerror}")) from error
     if not as_json:
-        hint = f"the images are in {page}" if page else "see them: add --html check.html"
+        from i2i.datasets.check.findings import printable
+
+        hint = f"the images are in {printable(str(page))}" if page else "see them: add --html check.html"
         console.print(f"\n{hint}", soft_wrap=True, markup=False)
     if report.refused:
         raise typer.Exit(1)
@@ -81,8 +87,8 @@ def _of_recipe(
 ) -> ImageSet:
     """The images of a recipe, with the folders and settings that are given in place of its own."""
     from i2i import layers
-    from i2i.datasets.check import of_source
-    from i2i.recipe import needs_pairs, resolve
+    from i2i.datasets.check import Training, of_source
+    from i2i.recipe import resolve
 
     document = layers.read(name)
     engine = start_engine(context, plugin)
@@ -90,7 +96,7 @@ def _of_recipe(
     on_top = [f"data.source.{option}={json.dumps(folder)}" for option, folder in held_out.items()]
     document = changed(document, engine.registry, folders["a"], folders["b"], [*on_top, *(settings or [])])
     found = resolve(document, engine.registry, list(engine.plugins))
-    return of_source(found.source, found.data, found.source.options, needs_pairs(document, engine.registry))
+    return of_source(found.source, Training.of(found), found.source.options)
 
 
 def _tell(report: Report) -> None:

@@ -1,5 +1,6 @@
 """What is in a set of images, before anybody trains on it: each is looked at once, then rules say what they find."""
 
-from i2i.datasets.check.report import Report, check, of_folders, of_source
+from i2i.datasets.check.report import Report, check
+from i2i.datasets.check.sets import Training, of_folders, of_source
 
-__all__ = ["Report", "check", "of_folders", "of_source"]
+__all__ = ["Report", "Training", "check", "of_folders", "of_source"]

@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from i2i.datasets.check.findings import N_SHOWN, Example, Finding, ImageSet, Level
+from i2i.datasets.check.findings import Example, Finding, Level
 from i2i.datasets.check.fingerprints import ALIKE, groups, nearest
-from i2i.datasets.check.looking import Part
+from i2i.datasets.check.sets import N_SHOWN, ImageSet, Part
 
 LEAK = "Scores on them say nothing about new images: take them out of the training, or out of the test."
 BOTH = "A domain is learnt from what sets it apart from the other: take out what does not belong to it."
@@ -46,8 +46,11 @@ def _are_pairs(a: Part, b: Part) -> bool:
 def _same(images: ImageSet, one: int, other: int) -> Iterator[Finding]:
     """Equal pixels in two parts; of each image of the later part one partner."""
     these, others = images.parts[one], images.parts[other]
-    where = {look.checksum: index for index, look in these.looks.items()}
-    found = [(1.0, where[look.checksum], index) for index, look in others.looks.items() if look.checksum in where]
+    sums, other_sums = ({index: look.checksum for index, look in part.looks.items()} for part in (these, others))
+    if _are_pairs(these, others) and sums == other_sums:
+        return  # a set with itself is meant
+    where = {checksum: index for index, checksum in reversed(sums.items())}
+    found = [(1.0, where[checksum], index) for index, checksum in other_sums.items() if checksum in where]
     if _leaks(images, one, other):
         what, advice = f"held out, and a training image of {these.name} as well", LEAK
     else:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from i2i.datasets.check.findings import part_range
-from i2i.datasets.check.looking import Part
+from i2i.datasets.check.findings import counted
+from i2i.datasets.check.sets import Part
 from i2i.images import Header
 
 Size = tuple[int, int]
@@ -72,7 +72,8 @@ class Facts:
             pixels.append(f"values {self.values[0]:g} to {self.values[3]:g}")
         if self.classes:
             counts = self.classes.values()
-            pixels.append(f"{len(counts)} classes of {min(counts):,} to {max(counts):,}")
+            each = f"{min(counts):,} to {max(counts):,}" if len({*counts}) > 1 else f"{max(counts):,}"
+            pixels.append(f"{counted(len(counts), 'class', 'classes')} of {each}")
         files = _shares(self.formats)
         files += [f"stored as {', '.join(_shares(self.modes))}"] if len(self.modes) > 1 else []
         files += [f"profile {', '.join(_shares(self.profiles))}"] if self.profiles else []
@@ -106,6 +107,25 @@ def facts(part: Part) -> Facts:
         becomes=next(iter(becomes))[::-1] if len(becomes) == 1 else None,
         kept=float(np.median(kept)) if kept else None,
     )
+
+
+def part_range(part: Part) -> tuple[float, float, float, float] | None:
+    """Of deep images: the least value, the 0.1 and 99.9 percentiles, and the largest one."""
+    deep = [look for look in part.looks.values() if look.values is not None]
+    if not deep:
+        return None
+    low, high = np.percentile(np.concatenate([look.values for look in deep if look.values is not None]), [0.1, 99.9])
+    return min(look.low for look in deep), float(low), float(high), max(look.high for look in deep)
+
+
+def proposed(least: float, low: float, high: float, largest: float) -> tuple[float, float]:
+    """A range for values with these percentiles: a usual one if it is mostly used, else the percentiles, rounded."""
+    usual = [(0.0, 1.0), (-1.0, 1.0), *((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16))]
+    for first, last in usual:
+        if first <= least and largest <= last and high - low >= (last - first) / 2:
+            return first, last
+    unit = 10.0 ** np.floor(np.log10(high - low) - 1) if high > low else 1.0
+    return float(f"{np.floor(low / unit) * unit:.6g}"), float(f"{np.ceil(high / unit) * unit:.6g}")
 
 
 def _shown(size: Size) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from PIL import ImageCms
 from i2i.data.geometry import Sides, resize
 from i2i.data.pixels import Preparation
 from i2i.data.source import Checks, Images
+from i2i.datasets.check.findings import printable
 from i2i.datasets.check.fingerprints import SIDE, checksum, fingerprint
-from i2i.errors import Problem
-from i2i.images import Header, Picture, UnreadableImage
+from i2i.images import Header, Picture
 from i2i.images.picture import Pixels
 
 N_VALUES = 2**22
@@ -40,7 +40,7 @@ class Look:
         checksum: of the pixels.
         fingerprint: of a thumbnail of it.
         colourful: its channels differ; None if they are no colours.
-        constant: all its pixels are the same.
+        constant: all its pixels are the same where they are seen.
         low, high: its least and largest value.
         values: evenly spaced ones, of images above 8 bits.
         profile: the name of its colour profile; empty if it has none.
@@ -73,72 +73,19 @@ class Look:
         return width * height * self.picture.channels * self.dtype.itemsize
 
 
-@dataclass
-class Part:
-    """The images of one domain, for training or held out, and what was seen of them.
+@dataclass(frozen=True, slots=True)
+class MaskLook:
+    """What is known of a mask.
 
     Args:
-        split: `train`, or `test` for those held out.
-        domain: `a` or `b`.
-        name: of the domain.
-        images: in the source's order.
-        paired: one index is one scene in both domains.
-        labels: of the images, or none.
-        masks: of the images, or none.
-        how: what training does with them; None: nobody has said yet.
-        looks: by index, of those that could be read.
-        unreadable: by index, why the others could not, or their masks.
-        bad_masks: by index, what is wrong with the mask of an image that can be read.
+        size: width and height.
+        becomes: height and width that it is resized to for training; None if that is not known.
+        empty: it marks nothing.
     """
 
-    split: Literal["train", "test"]
-    domain: Literal["a", "b"]
-    name: str
-    images: Images
-    paired: bool = False
-    labels: Sequence[int] | None = None
-    masks: Images | None = None
-    how: Preparation | None = None
-    looks: dict[int, Look] = field(default_factory=dict)
-    unreadable: dict[int, Problem] = field(default_factory=dict)
-    bad_masks: dict[int, Problem] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        return self.name if self.split == "train" else f"{self.name} (test)"
-
-    def look(self, n_values: int, progress: Progress) -> None:
-        """Looks at every image, and at every mask."""
-
-        def one(index: int) -> Look | Problem:
-            try:
-                return look(self.images, index, self.how, n_values)
-            except UnreadableImage as error:
-                return error.problems[0]
-            except (ValueError, OSError) as error:
-                return Problem(self.images.name(index), str(error))
-
-        for index, found in enumerate(in_threads(one, len(self.images))):
-            if isinstance(found, Look):
-                self.looks[index] = found
-            else:
-                self.unreadable[index] = found
-            if self.masks is not None:
-                self._look_at_mask(self.masks, index)
-            progress(self.title, index + 1, len(self.images))
-
-    def _look_at_mask(self, masks: Images, index: int) -> None:
-        name = masks.name(index)
-        try:
-            mask = Picture.of(masks.read(index))
-        except UnreadableImage as error:
-            self.unreadable.setdefault(index, Problem(name, f"the mask {error.problems[0].message}"))
-            return
-        if not mask.pixels.any():
-            self.bad_masks[index] = Problem(name, "marks nothing: it is black all over")
-        elif index in self.looks and mask.size != self.looks[index].picture.size:
-            sizes = "{}x{} px, and its image {}x{}".format(*mask.size, *self.looks[index].picture.size)
-            self.bad_masks[index] = Problem(name, f"is {sizes}")
+    size: tuple[int, int]
+    becomes: Sides | None
+    empty: bool
 
 
 def in_threads(task: Callable[[int], Any], n: int) -> Iterator[Any]:
@@ -173,14 +120,14 @@ def look(images: Images, index: int, how: Preparation | None, n_values: int) -> 
         except ValueError as error:
             misfit = str(error)
     seconds = time.thread_time() - started
-    pixels, some = picture.pixels, sampled(picture)
+    pixels, some = picture.pixels, on_white(sampled(picture))
     small = thumbnail(some, (SIDE, SIDE))
     return Look(
         picture=images.header(index) if isinstance(images, Checks) else _header_of(picture),
         checksum=checksum(picture),
         fingerprint=fingerprint(small),
         colourful=_is_colourful(some),
-        constant=bool((small == small[:1, :1]).all() and (pixels == pixels[:1, :1]).all()),  # the first is quick
+        constant=_is_constant(small) and _is_constant(on_white(picture).pixels),  # the first is quick
         low=float(pixels.min()),
         high=float(pixels.max()),
         values=None if pixels.dtype == np.uint8 else _spread(pixels, n_values),
@@ -191,6 +138,16 @@ def look(images: Images, index: int, how: Preparation | None, n_values: int) -> 
     )
 
 
+def look_at_mask(masks: Images, index: int, how: Preparation | None) -> MaskLook:
+    """Decodes a mask; how: what training does with its image. Raises UnreadableImage, or ValueError for no mask."""
+    mask = Picture.of(masks.read(index))
+    becomes = None
+    if how is not None:
+        how = Preparation(replace(how.intake, channels=1), how.geometry, as_mask=True)
+        becomes = how(mask).pixels.shape[1:]
+    return MaskLook(mask.size, becomes, empty=not mask.pixels.any())
+
+
 def sampled(picture: Picture) -> Picture:
     """Every so many pixels of a large picture, at least 256 of its shorter side: enough to tell what it looks like."""
     step = max(1, min(picture.size) // 256)
@@ -198,17 +155,26 @@ def sampled(picture: Picture) -> Picture:
     return replace(picture, pixels=picture.pixels[::step, ::step], alpha=alpha)
 
 
+def on_white(picture: Picture) -> Picture:
+    """The picture as it is seen, without alpha."""
+    return picture if picture.alpha is None else picture.with_channels(picture.pixels.shape[2])
+
+
 def thumbnail(picture: Picture, sides: Sides) -> NDArray[np.uint8]:
     """(height, width, 3) to look at: on white; of bands the first, middle and last; deep ones from dark to bright."""
-    n = picture.pixels.shape[2]
-    shown = picture if picture.alpha is None else picture.with_channels(n)
+    pixels = on_white(picture).pixels
+    n = pixels.shape[2]
     bands = [0, n // 2, n - 1] if n > 2 else [0, 0, 0]
-    small: Pixels = resize(shown.pixels if n == 3 else shown.pixels[:, :, bands], sides, "bilinear")
+    small: Pixels = resize(pixels if n == 3 else pixels[:, :, bands], sides, "bilinear")
     if small.dtype == np.uint8:
         return np.asarray(small, np.uint8)
     wide = small.astype(np.float64)
     low, high = wide.min(), wide.max()
     return np.asarray(np.rint((wide - low) * (255 / (high - low) if high > low else 0)), np.uint8)
+
+
+def _is_constant(pixels: Pixels) -> bool:
+    return bool((pixels == pixels[:1, :1]).all())
 
 
 def _is_colourful(picture: Picture) -> bool | None:
@@ -221,15 +187,17 @@ def _is_colourful(picture: Picture) -> bool | None:
 
 
 def _spread(pixels: Pixels, n: int) -> NDArray[np.float64]:
-    """About n values, evenly spaced."""
-    return pixels.reshape(-1)[:: max(1, pixels.size // n)].astype(np.float64)
+    """At most n values, evenly spaced; not by whole steps, which may fall on one band or column all the time."""
+    flat = pixels.reshape(-1)
+    return flat[np.linspace(0, flat.size - 1, min(n, flat.size)).astype(np.int64)].astype(np.float64)
 
 
 def _profile_of(picture: Picture) -> str:
     if not picture.stored.profile:
         return ""
     try:
-        return ImageCms.getProfileDescription(BytesIO(picture.stored.profile)).strip() or "without a name"
+        name = ImageCms.getProfileDescription(BytesIO(picture.stored.profile))
+        return printable(name.strip()) or "without a name"
     except (ImageCms.PyCMSError, OSError):
         return "damaged"
 

@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image
 
 from i2i.datasets.check.facts import facts
-from i2i.datasets.check.findings import ImageSet, Place
+from i2i.datasets.check.findings import Place, printable
 from i2i.datasets.check.looking import thumbnail
-from i2i.datasets.check.report import Report, printable
+from i2i.datasets.check.report import Report
+from i2i.datasets.check.sets import ImageSet, hearing
 from i2i.errors import I2IError
 from i2i.files import replacing
 from i2i.images import Picture
@@ -37,13 +38,16 @@ def write_page(report: Report, file: Path) -> None:
     )
     images, thumbnails = report.images, Thumbnails(report.images)
     # Findings are drawn before the parts: if there is no room for all thumbnails, it is theirs.
-    findings = [(f, [(e, [thumbnails.of(place) for place in e.places]) for e in f.examples]) for f in report.findings]
+    with hearing():  # what they warn of is among the findings
+        findings = [(f, [(e, [*map(thumbnails.of, e.places)]) for e in f.examples]) for f in report.findings]
+        parts = [(facts(part), list(_some(images, number, thumbnails))) for number, part in enumerate(images.parts)]
     page = pages.get_template("page.html.j2").render(
         names=list(dict.fromkeys(part.name for part in images.parts)),
         n_images=sum(len(part.images) for part in images.parts),
         report=report,
+        n_shown=N_SHOWN,
         findings=findings,
-        parts=[(facts(part), list(_some(images, number, thumbnails))) for number, part in enumerate(images.parts)],
+        parts=parts,
     )
     with replacing(file) as temporary:
         temporary.write_bytes(page.encode())

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from i2i.data.folders import find_images
-from i2i.data.pixels import Preparation, held_as
-from i2i.data.source import Images, Source, Split
-from i2i.data.table import DataOptions
-from i2i.datasets.check import duplicates, findings, notes
+from i2i.data.pixels import held_as
+from i2i.datasets.check import rules
+from i2i.datasets.check.duplicates import repeated
 from i2i.datasets.check.facts import facts
-from i2i.datasets.check.findings import Finding, ImageSet, counted
-from i2i.datasets.check.looking import N_VALUES, Part, Progress
-from i2i.errors import I2IError, Problem, collecting
+from i2i.datasets.check.findings import LEVELS, Finding, counted
+from i2i.datasets.check.looking import N_VALUES, Progress
+from i2i.datasets.check.sets import ImageSet, hearing
 from i2i.measure import in_bytes
 from i2i.watch.wording import duration
 
 RULES: tuple[Callable[[ImageSet], Iterator[Finding]], ...] = (
-    findings.source_says,
-    findings.unreadable,
-    findings.mixed_types,
-    findings.ranges,
-    findings.pairs,
-    findings.batches,
-    duplicates.repeated,
-    findings.empty,
-    findings.classes,
-    notes.numbers,
-    notes.colours,
-    notes.sizes,
-    notes.partners,
-    notes.passed_over,
+    rules.source_says,
+    rules.unreadable,
+    rules.types,
+    rules.ranges,
+    rules.pairs,
+    rules.batches,
+    rules.masks,
+    repeated,
+    rules.empty,
+    rules.classes,
+    rules.numbers,
+    rules.colours,
+    rules.sizes,
+    rules.partners,
+    rules.passed_over,
 )
 """By weight; those of one level are told in this order."""
-LEVELS = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -103,116 +99,33 @@ def check(images: ImageSet, progress: Progress = lambda part, done, total: None)
         progress: told the part's title, the images done, and how many there are.
     """
     n_values = N_VALUES // max(1, sum(len(part.images) for part in images.parts))
-    for part in images.parts:
-        part.look(min(max(n_values, 16), 4096), progress)
-    found = [finding for rule in RULES for finding in rule(images)]
-    found = [_printable(finding) for finding in found]
+    with hearing() as told:
+        for part in images.parts:
+            part.look(min(max(n_values, 16), 4096), progress)
+    images = replace(images, heard=tuple(told))
+    found = [finding.printable() for rule in RULES for finding in rule(images)]
     found.sort(key=lambda finding: LEVELS.index(finding.level))
     return Report(images, tuple(found), _estimate(images))
-
-
-def printable(text: str) -> str:
-    """The text, with what could move the cursor or is no Unicode written out: names of files may hold anything."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-
-
-def _printable(finding: Finding) -> Finding:
-    examples = tuple(replace(example, text=printable(example.text)) for example in finding.examples)
-    return replace(finding, message=printable(finding.message), advice=printable(finding.advice), examples=examples)
-
-
-def of_folders(folders: Mapping[str, Path | None]) -> ImageSet:
-    """The images of some folders, by their option: `a`, `b`, `test_a`, `test_b`. Raises I2IError."""
-    problems: list[Problem] = []
-    parts: list[Part] = []
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        for option, folder in folders.items():
-            with collecting(problems):
-                if folder is not None:
-                    split: Literal["train", "test"] = "test" if option.startswith("test") else "train"
-                    domain: Literal["a", "b"] = "a" if option.endswith("a") else "b"
-                    name = f"--{option.replace('_', '-')}"
-                    trained_on = folders.get(domain) or folder
-                    title = printable(trained_on.resolve().name)
-                    parts.append(Part(split, domain, title, find_images(folder, name)))
-    if problems:
-        raise I2IError(*problems)
-    return ImageSet(tuple(parts), warnings=tuple(str(warning.message) for warning in told))
-
-
-def of_source(
-    make: Callable[[], Source], options: DataOptions, folders: Mapping[str, Any], needs_pairs: bool = False
-) -> ImageSet:
-    """The images of a recipe's source.
-
-    Args:
-        make: makes the source.
-        options: how the recipe prepares its images.
-        folders: the source's options. If it refuses what it finds, the folders `a`, `b`, `test_a` and `test_b` among
-            them are looked at as they are, so that all there is to say is said at once.
-        needs_pairs: the recipe's method learns from pairs.
-
-    Raises I2IError if there is nothing to look at.
-    """
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            source = make()
-            splits = {"train": source.train(), "test": source.test()}
-        except I2IError as error:
-            given = {option: Path(folders[option]) for option in ("a", "b", "test_a", "test_b") if folders.get(option)}
-            if not given:
-                raise
-            try:
-                found = of_folders(given)
-            except I2IError:
-                raise error from None
-            parts = tuple(_prepared(part, options) for part in found.parts)
-            return ImageSet(parts, options, needs_pairs, error.problems, found.warnings)
-        parts = tuple(
-            _prepared(part, options) for split, images in splits.items() if images for part in _parts(split, images)
-        )
-    return ImageSet(parts, options, needs_pairs, warnings=tuple(str(warning.message) for warning in told))
-
-
-def _parts(split: str, images: Split) -> Iterator[Part]:
-    for domain, of_domain in (("a", images.a), ("b", images.b)):
-        label, mask = (images.extras.get(f"{extra}_{domain}") for extra in ("label", "mask"))
-        yield Part(
-            "test" if split == "test" else "train",
-            "a" if domain == "a" else "b",
-            domain,
-            of_domain,
-            images.paired,
-            None if label is None or isinstance(label, Images) else [int(value) for value in label],
-            mask if isinstance(mask, Images) else None,
-        )
-
-
-def _prepared(part: Part, options: DataOptions) -> Part:
-    """The part, with what the recipe does with its images."""
-    place = "ab".index(part.domain)
-    geometry = options.geometry() if part.split == "train" else options.geometry().shows
-    return replace(part, name=printable(options.names[place]), how=Preparation(options.intakes[place], geometry))
 
 
 def _estimate(images: ImageSet) -> Estimate | None:
     """None without a recipe, which says how large images become."""
     trained = [part for part in images.parts if part.split == "train"]
-    if images.options is None or not trained:
+    if images.training is None or not trained:
         return None
     disk = memory = 0
     for part in images.parts:
         assert part.how is not None
+        n_channels = part.how.intake.channels
         n_bytes = sum(
-            look.becomes[0] * look.becomes[1] * part.how.intake.channels * held_as(look.dtype).itemsize
+            look.becomes[0] * look.becomes[1] * n_channels * held_as(look.dtype).itemsize
             for look in part.looks.values()
             if look.becomes is not None
         )
+        n_bytes += sum(mask.becomes[0] * mask.becomes[1] for mask in part.mask_looks.values() if mask.becomes)
         if getattr(part.images, "in_memory", False):
             memory += n_bytes
-        elif images.options.cache:
+        elif images.training.options.cache:
             disk += n_bytes
     looks = [look for part in images.parts for look in part.looks.values()]
     n_images = max(len(part.images) for part in trained)
