@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from i2i.errors import I2IError, Problem
 from i2i.files import write_json
+from i2i.locks import locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +51,12 @@ class Run:
             raise I2IError(Problem(str(folder), what))
         return cls(folder)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing here while the block lasts. Raises I2IError if one does already.
 
         The system gives the lock back when the process ends, however it ends.
         """
-        path = self.folder / ".lock"
-        with path.open("w") as file:
-            if not _lock(file):
-                raise I2IError(Problem(str(self.folder), "is being trained by another process"))
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    path.unlink()
+        return locked(self.folder / ".lock", Problem(str(self.folder), "is being trained by another process"))
 
     @property
     def checkpoints(self) -> Path:
@@ -98,19 +88,3 @@ class Run:
         except (OSError, ValueError) as error:
             raise I2IError(Problem(str(path), f"cannot be read: {error}")) from None
         return value
-
-
-def _lock(file: TextIO) -> bool:
-    """Whether the file is now ours alone; where the file system has no locks, nobody is kept out."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-    return True
