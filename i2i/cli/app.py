@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from i2i import __version__
 from i2i.errors import I2IError, Problem
@@ -20,9 +21,23 @@ from i2i.errors import I2IError, Problem
 if TYPE_CHECKING:
     from i2i.engine import Engine
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+class Commands(TyperGroup):
+    """All commands. Ctrl-C is told here: typer would turn it into an exit code without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if _speaks():
+                errors.print("interrupted")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 Plugins = Annotated[
     list[str] | None, typer.Option("-p", "--plugin", metavar="FILE_OR_MODULE", help="Load a plugin; may be repeated.")
@@ -86,9 +101,6 @@ def main() -> None:
         if _speaks():
             tell(error.problems)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(130)
     except (MemoryError, RuntimeError) as error:
         from i2i.device import memory_is_full
 
