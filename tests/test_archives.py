@@ -3,9 +3,12 @@
 import gzip
 import io
 import os
+import random
 import stat
+import struct
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -118,7 +121,7 @@ HOSTILE_NAMES = [
         "set/x\x7f.jpg",
     ),
     *("set/CON", "set/nul.jpg", "set/com1.x.jpg", "aux/x.jpg", "set/x.jpg.", "set/x ", "set/a:b.jpg", "set/what?.jpg"),
-    *("set/" + "x" * 300, "set/LPT¹.jpg"),
+    *("set/" + "x" * 300, "set/LPT¹.jpg", "set/\x9b2J.jpg"),
 ]
 
 
@@ -128,6 +131,22 @@ def test_a_hostile_name_is_refused(tmp_path, kind, name):
     pack = {"zip": zipped, "tar": tar}[kind]
     message = refused(pack(tmp_path / "a", ("good.jpg", b"x"), (name, b"x")), tmp_path)
     assert "leads out of the folder" in message or "no name that every system can hold" in message
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_long_path_is_refused_in_a_short_message(tmp_path, kind):
+    message = refused({"zip": zipped, "tar": tar}[kind](tmp_path / "a", ("x/" * 5000 + "x.jpg", b"x")), tmp_path)
+    assert "longer than 1,024 letters" in message and len(message) < 300 + len(str(tmp_path))
+
+
+def test_a_name_that_is_no_unicode_is_refused(tmp_path):
+    path = tar(tmp_path / "a.tar", ("ZZ.jpg", b"x"), mode="w")
+    data = bytearray(path.read_bytes())
+    data[0:2] = b"\xe9\xff"
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+    assert "no name that every system can hold" in refused(path, tmp_path)
 
 
 def test_a_zero_byte_does_not_hide_the_end_of_a_name(tmp_path):
@@ -231,6 +250,24 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, kind):
     assert "a bomb" in refused(path, tmp_path)
 
 
+def test_a_list_of_entries_that_fills_the_memory_is_refused_before_it_is_read(tmp_path):
+    n = 40_000
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, *[0] * 7, 1, *[0] * 6) + b"x"
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, n, n, n * len(entry), 0, 0)
+    (tmp_path / "a.zip").write_bytes(entry * n + end)
+    assert "oversized header" in refused(tmp_path / "a.zip", tmp_path, limits=Limits(n_entries=1000))
+
+
+def test_the_headers_of_a_tar_are_not_kept(tmp_path):
+    path, folder = tar(tmp_path / "a.tar.gz", *((f"{n}.jpg", b"") for n in range(5000))), tmp_path / "out"
+    folder.mkdir()
+    tracemalloc.start()
+    assert extract(path, folder, wanted=lambda _: None).n_left_out == 5000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5000 * 500  # a name each; a header is some 1,000 bytes
+
+
 def test_a_header_that_fills_the_memory_is_refused(tmp_path):
     huge = info("pax", tarfile.XHDTYPE)
     huge.size = 2**32
@@ -269,6 +306,30 @@ def test_what_is_cut_off_is_refused(tmp_path, kind, share):
     refused(path, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_whatever_bytes_are_wrong_there_is_one_short_message_or_none(tmp_path, kind):
+    files = [(f"top/{n}.jpg", bytes([n]) * 50) for n in range(3)] + [("top/" + "x" * 150, b"y")]
+    path = zipped(tmp_path / "a", *files) if kind == "zip" else tar(tmp_path / "a", *files, mode="w")
+    good, rng = path.read_bytes(), random.Random(0)
+    for n in range(400):
+        bad = bytearray(good)
+        for place in rng.choices(range(len(bad)), k=rng.choice([1, 3, 20])):
+            bad[place] = rng.choice([0, 255, rng.randrange(256)])
+        path.write_bytes(gzip.compress(bad, 1) if kind == "tar.gz" else bad)
+        (folder := tmp_path / f"{n}").mkdir()
+        try:
+            extract(path, folder)
+        except I2IError as error:
+            (problem,) = error.problems
+            assert len(problem.message) < 300 and "\n" not in problem.message
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path):
+    path = zipped(tmp_path / "a.zip", ("Z.jpg", b"x"))
+    path.write_bytes(path.read_bytes().replace(b"Z.jpg", b"\0.jpg"))
+    assert refused(path, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_a_flipped_bit_is_found(tmp_path, kind):
     files = [(f"{n}.jpg", os.urandom(5000)) for n in range(5)]
@@ -290,4 +351,4 @@ def test_a_broken_header_in_the_middle_is_not_taken_for_the_end(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x1f\x8bnot gzip", b"PK\x03\x04"])
 def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
-    assert "neither a zip nor a tar archive" in refused(tmp_path / "a.zip", tmp_path)
+    assert "is damaged, or no file of its kind: " in refused(tmp_path / "a.zip", tmp_path)

@@ -11,20 +11,21 @@ import stat
 import tarfile
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from i2i.datasets.download.damage import damage_told
 from i2i.errors import I2IError, Problem
 
 MEBIBYTE = 2**20
-BLOCK = MEBIBYTE
+BLOCK = 64 * 1024
 NEGLIGIBLE = 16 * MEBIBYTE  # what unpacks to less may be packed as tightly as it likes: tar pads with zeros
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.I)  # devices, not files, on Windows
-FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')  # not possible in a name on Windows, or a separator there
+# Not possible in a name on Windows, or a separator there; what could move a terminal's cursor; what is no Unicode.
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\ud800-\udfff]')
 Wanted = Callable[[PurePosixPath], PurePosixPath | None]
 
 
@@ -71,7 +72,7 @@ def extract(archive: Path, folder: Path, wanted: Wanted = lambda path: path, lim
     """
     seen: set[str] = set()
     n_written = n_left_out = total = 0
-    with _damage_told(archive), _entries(archive, limits) as entries:
+    with damage_told(archive), _entries(archive, limits) as entries:
         for n, entry in enumerate(entries, 1):
             if n > limits.n_entries:
                 raise _refused(archive, f"holds more than {limits.n_entries:,} entries")
@@ -80,12 +81,12 @@ def extract(archive: Path, folder: Path, wanted: Wanted = lambda path: path, lim
                 continue
             total += entry.size
             if not 0 <= entry.size <= limits.single:
-                raise _refused(archive, f"{entry.name!r} has {entry.size:,} bytes; at most {limits.single:,} are taken")
+                raise _refused(archive, f"has {entry.size:,} bytes; at most {limits.single:,} are taken", entry.name)
             if total > limits.total:
                 raise _refused(archive, f"unpacks to more than {limits.total:,} bytes")
             key = unicodedata.normalize("NFC", str(path)).casefold()
             if key in seen:
-                raise _refused(archive, f"{entry.name!r} is in it twice, or twice but for upper and lower case")
+                raise _refused(archive, "is in it twice, or twice but for upper and lower case", entry.name)
             seen.add(key)
             place = wanted(path)
             if place is None:
@@ -98,15 +99,16 @@ def extract(archive: Path, folder: Path, wanted: Wanted = lambda path: path, lim
 
 def _checked(archive: Path, entry: Entry) -> PurePosixPath:
     """The entry's path. Raises I2IError for a kind or a name that is not taken."""
-    shown = repr(entry.name if len(entry.name) <= 120 else entry.name[:117] + "...")
     if entry.trouble:
-        raise _refused(archive, f"{shown} {entry.trouble}")
+        raise _refused(archive, entry.trouble, entry.name)
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts:
-        raise _refused(archive, f"{shown} leads out of the folder")
+        raise _refused(archive, "leads out of the folder", entry.name)
+    if len(entry.name) > 1024:
+        raise _refused(archive, "is longer than 1,024 letters", entry.name)
     for part in path.parts:
         if FORBIDDEN.search(part) or RESERVED.match(part) or part[-1] in ". " or len(part.encode()) > 255:
-            raise _refused(archive, f"{shown} is no name that every system can hold")
+            raise _refused(archive, "is no name that every system can hold", entry.name)
     if not path.parts and not entry.is_folder:
         raise _refused(archive, "holds a file without a name")
     return path
@@ -118,7 +120,7 @@ def _write(entry: Entry, path: Path, archive: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("xb")
     except (FileExistsError, NotADirectoryError) as error:
-        raise _refused(archive, f"{entry.name!r} stands where another entry is") from error
+        raise _refused(archive, "stands where another entry is", entry.name) from error
     left = entry.size
     with file, entry.open() as content:
         while block := content.read(min(BLOCK, left + 1)):
@@ -127,24 +129,26 @@ def _write(entry: Entry, path: Path, archive: Path) -> None:
                 break
             file.write(block)
     if left:
-        raise _refused(archive, f"{entry.name!r} does not have the {entry.size:,} bytes that it claims")
+        raise _refused(archive, f"does not have the {entry.size:,} bytes that it claims", entry.name)
 
 
 @contextmanager
 def _entries(archive: Path, limits: Limits) -> Iterator[Iterator[Entry]]:
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            yield (_of_zip(packed, info, archive, limits) for info in packed.infolist())
+        with archive.open("rb") as raw:
+            bounded = _Bounded(raw, archive, limits, at_once=max(2 * BLOCK, 128 * limits.n_entries))
+            with zipfile.ZipFile(bounded) as packed:
+                yield (_of_zip(packed, info, archive, limits) for info in packed.infolist())
     else:
         with archive.open("rb") as raw, _unpacked(raw) as stream:
-            bounded = _Bounded(stream, archive, limits)
+            bounded = _Bounded(stream, archive, limits, at_once=2 * BLOCK)
             with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
                 yield _of_whole_tar(tar, bounded, archive)
 
 
 def _of_zip(packed: zipfile.ZipFile, info: zipfile.ZipInfo, archive: Path, limits: Limits) -> Entry:
     if info.file_size > max(NEGLIGIBLE, limits.ratio * info.compress_size):
-        raise _refused(archive, f"{info.orig_filename!r} unpacks to more than {limits.ratio} times its size: a bomb")
+        raise _refused(archive, f"unpacks to more than {limits.ratio} times its size: a bomb", info.orig_filename)
     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was made on Windows
     trouble = ""
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -158,7 +162,8 @@ def _of_zip(packed: zipfile.ZipFile, info: zipfile.ZipInfo, archive: Path, limit
 
 
 def _of_whole_tar(tar: tarfile.TarFile, stream: _Bounded, archive: Path) -> Iterator[Entry]:
-    for info in tar:
+    while (info := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
         yield _of_tar(tar, info)
     if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
         raise _refused(archive, "is cut off, or damaged in the middle")
@@ -195,17 +200,19 @@ def _unpacked(raw: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 class _Bounded:
-    """What tarfile reads through. It reads a header in one go, as long as the archive says: that length is bounded
-    here, and so is how much a small archive may unpack to."""
+    """What zipfile and tarfile read through. They read headers, and zipfile its list of entries, in one go, as long as
+    the archive says: that length is bounded here, and so is how much a small archive may unpack to."""
 
-    def __init__(self, stream: IO[bytes], archive: Path, limits: Limits) -> None:
-        self._stream, self._archive, self.last = stream, archive, b""
-        self._most = max(NEGLIGIBLE, min(limits.ratio * archive.stat().st_size, limits.total + limits.n_entries * 1024))
+    def __init__(self, stream: IO[bytes], archive: Path, limits: Limits, at_once: int) -> None:
+        self._stream, self._archive, self._at_once, self.last = stream, archive, at_once, b""
+        size = archive.stat().st_size
+        self._most = max(NEGLIGIBLE, size, min(limits.ratio * size, limits.total + limits.n_entries * 1024))
 
     def read(self, n: int = -1) -> bytes:
-        if not 0 <= n <= 2 * BLOCK:
+        """At most n bytes; -1: all that there are, if they are few."""
+        if not -1 <= n <= self._at_once:
             raise _refused(self._archive, "has an oversized header")
-        self.last = self._stream.read(n)
+        self.last = self._stream.read(self._at_once if n == -1 else n)
         self._check(self._stream.tell())
         return self.last
 
@@ -216,22 +223,15 @@ class _Bounded:
     def tell(self) -> int:
         return self._stream.tell()
 
+    def seekable(self) -> bool:
+        return True
+
     def _check(self, place: int) -> None:
         if place > self._most:
             raise _refused(self._archive, f"unpacks to more than {self._most:,} bytes: a bomb")
 
 
-@contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
-    """Turns what zipfile, tarfile and zlib raise for damaged files into I2IError. A full disk stays an OSError."""
-    try:
-        yield
-    except (
-        *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError),
-        *(ValueError, OverflowError, NotImplementedError, RecursionError),  # odd fields, headers of headers of headers
-    ) as error:
-        raise _refused(archive, f"is damaged, or neither a zip nor a tar archive: {error}") from error
-
-
-def _refused(archive: Path, message: str) -> I2IError:
-    return I2IError(Problem(str(archive), message))
+def _refused(archive: Path, message: str, entry: str = "") -> I2IError:
+    shown = repr(entry)
+    shown = shown if len(shown) <= 120 else f"{shown[:117]}..."
+    return I2IError(Problem(str(archive), f"{shown} {message}" if entry else message))

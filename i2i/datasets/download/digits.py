@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from i2i.datasets.download.damage import damage_told
 from i2i.errors import I2IError, Problem
 
 MOST = 100_000
@@ -40,7 +39,7 @@ def idx_digits(images: Path, labels: Path) -> Digits:
 
 
 def _idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
-    with _damage_told(path), gzip.open(path) as stream:
+    with damage_told(path), gzip.open(path) as stream:
         header = stream.read(4 + 4 * n_axes)
         shape = tuple(int(n) for n in np.frombuffer(header[4:], ">u4"))
         if (
@@ -59,7 +58,7 @@ def _idx(path: Path, n_axes: int) -> NDArray[np.uint8]:
 
 def libsvm_digits(path: Path, side: int) -> Digits:
     """USPS's lines `label index:value …`: labels 1 to 10 for 0 to 9, values -1 to 1, absent ones 0. Raises I2IError."""
-    with _damage_told(path), bz2.open(path, "rb") as stream:
+    with damage_told(path), bz2.open(path, "rb") as stream:
         rows = [_row(line, side * side) for line in _lines(stream)]
     values = np.stack([row for row, _ in rows]) if rows else np.empty((0, side * side))
     pixels = np.rint((values + 1) * 127.5).astype(np.uint8)
@@ -92,13 +91,3 @@ def _write(digits: Digits, folder: Path) -> None:
         (folder / str(digit)).mkdir(parents=True)
     for index, (pixels, digit) in enumerate(zip(*digits, strict=True)):
         Image.fromarray(pixels).save(folder / str(digit) / f"{index:05}.png")
-
-
-@contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, ValueError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's; those of gzip and bz2 have no number
-        raise I2IError(Problem(str(path), f"is damaged: {error}")) from error
