@@ -114,11 +114,13 @@ class Watched:
 
     def __init__(self) -> None:
         self.done: list[int] = []
+        self.sizes: set[int | None] = set()
         self.said: list[str] = []
         self.slept: list[float] = []
 
-    def progress(self, file: RemoteFile, done: int) -> None:
+    def progress(self, file: RemoteFile, done: int, size: int | None) -> None:
         self.done.append(done)
+        self.sizes.add(size)
 
     def say(self, text: str) -> None:
         self.said.append(text)

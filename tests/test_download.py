@@ -2,15 +2,18 @@
 
 import gzip
 import hashlib
+import itertools
 import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import httpx2
 import pytest
 from local_server import CONTENT, Request, Watched, answering, dropping, good, serving
 
-from i2i.datasets.download import parts, transfer
+from i2i.datasets.download import answers, parts, transfer
 from i2i.datasets.download.parts import RemoteFile
 from i2i.datasets.download.transfer import WAITS, fetch, open_client
 from i2i.errors import I2IError
@@ -37,10 +40,10 @@ def remote(*urls: str, content: bytes = CONTENT, name: str = "file.zip", **more)
 def get(tmp_path, client):
     """Downloads a file into tmp_path, and says what the user was told."""
 
-    def run(file: RemoteFile, via: httpx2.Client = client) -> Watched:
+    def run(file: RemoteFile, via: httpx2.Client = client, clock: Callable[[], float] = time.monotonic) -> Watched:
         watched = Watched()
         try:
-            path = fetch(file, tmp_path, via, watched, watched.slept.append)
+            path = fetch(file, tmp_path, via, watched, watched.slept.append, clock)
         except I2IError as error:
             error.watched = watched
             raise
@@ -56,6 +59,7 @@ def test_a_file_is_downloaded_once(tmp_path, server, get):
     watched = get(file)
     assert (tmp_path / "file.zip").read_bytes() == CONTENT
     assert watched.done == sorted(watched.done) and watched.done[-1] == len(CONTENT) and watched.said == []
+    assert watched.sizes == {len(CONTENT)}
     assert server.asked[0][1]["User-Agent"].startswith("i2i/") and server.asked[0][1]["Accept-Encoding"] == "identity"
     get(file)
     assert len(server.asked) == 1
@@ -208,7 +212,16 @@ def test_a_server_that_is_busy_is_asked_again_later(server, get, status):
 def test_nobody_listens(tmp_path, get):
     with pytest.raises(I2IError) as error:
         get(remote("http://127.0.0.1:9/file.zip"))
-    assert "refused" in str(error.value) and error.value.watched.slept == [*WAITS]
+    assert str(error.value) == "http://127.0.0.1:9/file.zip: Connection refused"
+    assert error.value.watched.slept == [*WAITS]
+    # Told once before the waiting, in the same words, and once in the error.
+    assert error.value.watched.said == [str(error.value), *(f"trying again in {wait:g} s" for wait in WAITS)]
+
+
+def test_a_failure_that_ends_all_is_in_the_error_alone(server, get):
+    with pytest.raises(I2IError) as error:
+        get(remote(server.url("/gone.zip"), server.url("/also-gone.zip")))
+    assert len(error.value.problems) == 2 and error.value.watched.said == []
 
 
 def test_a_server_that_falls_silent_is_left_after_a_while(tmp_path, server, get):
@@ -222,6 +235,17 @@ def test_a_server_that_falls_silent_is_left_after_a_while(tmp_path, server, get)
         watched = get(remote(server.url()), impatient)
     fallen_silent.set()
     assert "no more data in time" in watched.said[0] and (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(40.0, False), (61.0, True)])
+def test_a_server_that_trickles_is_left_for_the_next(tmp_path, server, get, monkeypatch, seconds, left):
+    """With a clock that goes on so far at every look."""
+    monkeypatch.setattr(answers, "LEAST", 2000)
+    server.files["/mirror.zip"] = CONTENT
+    server.script = [answering(200, CONTENT[:1000], Content_Length=str(len(CONTENT)))]
+    watched = get(remote(server.url(), server.url("/mirror.zip")), clock=itertools.count(0, seconds).__next__)
+    assert [f"{server.url()}: sent only 1,000 bytes in 61 s" in watched.said] == [left]
+    assert watched.slept == [] and (tmp_path / "file.zip").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_names_both_and_leaves_nothing(tmp_path, server, get):
@@ -277,8 +301,11 @@ def test_never_more_bytes_than_the_table_says(tmp_path, server, get, exact):
 
 
 def test_a_size_may_be_an_upper_bound(tmp_path, server, get):
-    get(replace(remote(server.url()), size=10**6, exact=False))
+    bounded = replace(remote(server.url()), size=10**6, exact=False)
+    assert get(bounded).sizes == {len(CONTENT)}  # the server says it
     assert (tmp_path / "file.zip").read_bytes() == CONTENT
+    server.script = [answering(200, CONTENT, Content_Length="")]
+    assert get(replace(bounded, name="another.zip")).sizes == {None}
 
 
 def test_a_transfer_may_be_compressed(tmp_path, server, get):
@@ -348,7 +375,7 @@ def test_redirects_in_a_circle_end(server, get):
 
 def test_ctrl_c_keeps_the_part(tmp_path, server, client):
     class Impatient(Watched):
-        def progress(self, file: RemoteFile, done: int) -> None:
+        def progress(self, *_) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

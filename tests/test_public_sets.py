@@ -1,9 +1,11 @@
 """Public sets: the table, its page, and how a set gets onto the disk, as a user of `i2i data download` sees it."""
 
 import bz2
+import errno
 import gzip
 import hashlib
 import io
+import os
 import re
 import struct
 import tarfile
@@ -16,13 +18,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from local_server import Server, Watched, answering, dropping, serving
+from local_server import Request, Server, Watched, answering, dropping, good, serving
 from PIL import Image
 from test_cli import i2i
 from test_docs import DOCS, rows
 
 from i2i.data.source import Split
-from i2i.datasets.download import digits, parts, public
+from i2i.datasets.download import answers, digits, parts, public
 from i2i.datasets.download.parts import RemoteFile
 from i2i.datasets.download.public import PublicSet, obtain, public_sets
 from i2i.datasets.download.transfer import open_client
@@ -95,7 +97,7 @@ def test_a_set_is_downloaded_and_unpacked_once(tmp_path, server, get, pack):
     wanted = served(server, pack(FILES | OTHERS))
     said = get(wanted)
     assert contents(tmp_path) == {f"emoji/{name}": content for name, content in FILES.items()}
-    assert "left out of set.zip, since they are no images of the set: 5 files" in said
+    assert "files of set.zip left out, since they are no images of the set: 5" in said
     assert get(wanted) == [f"{tmp_path / 'emoji'} is complete already"] and len(server.asked) == 1
 
 
@@ -161,18 +163,70 @@ def test_a_full_disk_is_told_before_the_download(tmp_path, server, get, monkeypa
     assert server.asked == []
 
 
-def test_a_set_without_sha256_must_be_asked_for_unverified(tmp_path, server, get):
+def test_a_set_without_sha256_is_verified_by_md5_and_says_so(server, get):
     wanted = served(server, zipped(FILES))
     digest = hashlib.md5(server.files["/set.zip"]).hexdigest()
     wanted = replace(wanted, remote=(replace(wanted.remote[0], algorithm="md5", digest=digest),))
-    with pytest.raises(I2IError, match="no SHA-256 of it is on record, only an MD5: .*--unverified"):
-        get(wanted)
-    assert server.asked == []
-    get(wanted, unverified=True)
-    assert contents(tmp_path / "emoji") == FILES
+    assert get(wanted)[0] == "verified by MD5, since no SHA-256 is on record: set.zip"
     wrong = replace(wanted, name="other", remote=(replace(wanted.remote[0], digest="0" * 32),))
     with pytest.raises(I2IError, match=f"its MD5 is {digest}, not {'0' * 32}"):
-        get(wrong, unverified=True)
+        get(wrong)
+
+
+def test_images_that_were_added_do_not_make_a_set_incomplete(tmp_path, server, get):
+    wanted = served(server, zipped(FILES))
+    get(wanted)
+    (tmp_path / "emoji" / "trainA" / "mine.png").write_bytes(b"mine")
+    assert get(wanted) == [f"{tmp_path / 'emoji'} is complete already"]
+
+
+def test_a_link_to_nowhere_in_the_place_of_the_set_is_set_aside(tmp_path, server, get):
+    (tmp_path / "emoji").symlink_to(tmp_path / "nowhere")
+    get(served(server, zipped(FILES)))
+    assert contents(tmp_path / "emoji") == FILES and (tmp_path / "emoji.old").is_symlink()
+
+
+def test_two_processes_do_not_download_one_set_at_once(tmp_path, server, get):
+    wanted = served(server, zipped(FILES))
+
+    def meanwhile(request: Request) -> None:
+        with pytest.raises(I2IError, match="emoji: is being downloaded by another process"):
+            get(wanted)
+        good(request)
+
+    server.script = [meanwhile]
+    get(wanted)
+    assert contents(tmp_path) == {f"emoji/{name}": content for name, content in FILES.items()}
+    assert server.script == [] and len(server.asked) == 1
+
+
+def test_a_failure_leaves_no_empty_folders(tmp_path, server, get):
+    wanted = served(server, zipped(FILES))
+    server.script = [answering(404)]
+    with pytest.raises(I2IError, match="answers 404"):
+        get(wanted)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("where", ["transfer", "public"])
+def test_a_disk_that_is_full_later_is_told_with_its_place(tmp_path, server, monkeypatch, where):
+    """The system says no more than "No space left on device"."""
+
+    def full(*_, **__) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    wanted, watched = served(server, zipped(FILES)), Watched()
+    if where == "transfer":
+        monkeypatch.setattr(answers, "_write", full)
+    else:
+        monkeypatch.setattr(public, "extract", full)
+    with open_client(timeout=5) as client, pytest.raises(OSError, match="No space left") as error:
+        obtain(wanted, tmp_path, client, watched)
+    assert error.value.filename == str(tmp_path)
+    kept = tmp_path / "emoji.download"
+    assert f"what has been downloaded is kept in {kept}; the same command goes on from there" in watched.said
+    assert [p.name for p in tmp_path.iterdir()] == ["emoji.download"] and any(kept.iterdir())
 
 
 def idx(values: np.ndarray) -> bytes:
@@ -253,13 +307,18 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, labels):
         digits.idx_digits(tmp_path / "images.gz", tmp_path / "labels.gz")
 
 
-@pytest.mark.parametrize(
-    "line", ["11 1:0", "0 1:0", "x 1:0", "1 257:0", "1 0:0", "1 1:nan", "1 1:1.01", "1 1", "1 " + "1:0 " * 20_000, "é"]
-)
+BAD_LINES = [
+    *("11 1:0", "0 1:0", "x 1:0", "inf 1:0", "1" * 5000 + " 1:0", "1 257:0", "1 0:0", "1 1:nan", "1 1:1.01", "1 1"),
+    *("1 " + "1:0 " * 20_000, "é"),
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
 def test_damaged_libsvm_lines_are_refused(tmp_path, line):
     (tmp_path / "usps.bz2").write_bytes(bz2.compress(line.encode()))
-    with pytest.raises(I2IError, match="is damaged"):
+    with pytest.raises(I2IError, match="is damaged") as error:
         digits.libsvm_digits(tmp_path / "usps.bz2", 16)
+    assert len(error.value.problems[0].message) < 300
 
 
 # The table.
@@ -314,7 +373,7 @@ def row(found: PublicSet) -> dict[str, str]:
         "images": f"{found.n_images:,}" if found.n_images else "",
         "size": ("" if found.exact else "up to ") + parts.decimal(found.size),
         "source": f"`{found.source['name']}`",
-        "checksum": "SHA-256" if found.verified else "MD5",
+        "checksum": "MD5" if found.only_md5 else "SHA-256",
     }
 
 
@@ -336,7 +395,7 @@ def test_without_a_name_all_sets_are_listed(monkeypatch):
     for name, found in public_sets().items():
         assert name in done.out and f"{found.about} ({found.origin})" in flat(done.out)
         assert found.recipe(Path("sets") / name) in done.out
-    assert done.out.count("only an MD5\n") == sum(not found.verified for found in public_sets().values())
+    assert done.out.count("verified by MD5\n") == sum(bool(found.only_md5) for found in public_sets().values())
 
 
 def test_a_set_that_does_not_exist(tmp_path):
@@ -366,7 +425,7 @@ def test_the_command_downloads_and_says_how_to_train(tmp_path, listed):
 def test_the_command_says_what_was_wrong_with_each_mirror(tmp_path, listed, server):
     server.script = [answering(404)]
     done = i2i("data", "download", "emoji", "--to", tmp_path)
-    assert done.code == 2 and f"error: {server.url('/set.zip')}: answers 404 Not Found" in done.err
+    assert done.code == 2 and done.err == f"error: {server.url('/set.zip')}: answers 404 Not Found "
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, listed, server, monkeypatch):
@@ -377,7 +436,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, listed, server, monkeypatch):
     server.script = [dropping(1000)]
     done = i2i("data", "download", "emoji", "--to", tmp_path)
     assert done.code == 130
-    assert f"kept in {tmp_path / 'emoji.download'}; the same command goes on" in done.err
+    assert f"kept in {tmp_path / 'emoji.download'}; the same command goes on from there interrupted " in done.err
     assert i2i("data", "download", "emoji", "--to", tmp_path).code == 0
     assert server.asked[-1][1]["Range"] == "bytes=1000-"
 

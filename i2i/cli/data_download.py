@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import (
     BarColumn,
@@ -33,9 +32,6 @@ def download(
     name: Annotated[str | None, typer.Argument(help="The set; without one, all sets are listed.")] = None,
     to: Annotated[Path, typer.Option("--to", help="The folder in which NAME is made.")] = Path("datasets"),
     keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep what was downloaded.")] = False,
-    unverified: Annotated[
-        bool, typer.Option("--unverified", help="Take a set of which there is only an MD5 on record.")
-    ] = False,
 ) -> None:
     """Download a well-known public set, verified and ready to train on; or list what there is."""
     from i2i.datasets.download import obtain, open_client, public_set, public_sets
@@ -44,23 +40,18 @@ def download(
         return _list([*public_sets().values()], to)
     wanted = public_set(name)
     with _Terminal() as terminal, open_client() as client:
-        try:
-            target = obtain(wanted, to, client, terminal, keep_archive=keep_archive, unverified=unverified)
-        except KeyboardInterrupt:
-            terminal.say(f"what has been downloaded is kept in {to / f'{name}.download'}; the same command goes on")
-            raise
-    console.print(f"{escape(str(target))}: {_amount(wanted)}. In a recipe:\n")
-    console.print(Text(f"[data]\n{wanted.recipe(target)}"), soft_wrap=True)
+        target = obtain(wanted, to, client, terminal, keep_archive=keep_archive)
+    console.print(Text(f"{target}: {_amount(wanted)}. In a recipe:\n\n[data]\n{wanted.recipe(target)}"), soft_wrap=True)
 
 
 def _list(sets: list[PublicSet], to: Path) -> None:
     for found in sets:
         size = f"{'' if found.exact else 'up to '}{decimal(found.size)}"
-        facts = [_amount(found), size, *([] if found.verified else ["only an MD5"])]
+        facts = [_amount(found), size, *(["verified by MD5"] if found.only_md5 else [])]
         console.print(Text.assemble((found.name, "bold"), f"  {', '.join(facts)}"))
-        console.print(Padding(Text(f"{found.about} ({found.origin})"), (0, 0, 0, 2)))
+        console.print(Padding(Text(f"{found.about} ({found.origin})"), (0, 0, 0, 2), expand=False))
         console.print(Text(f"  {found.recipe(to / found.name)}\n", style="dim"), soft_wrap=True)
-    console.print("`i2i data download NAME` downloads a set. Those with only an MD5 on record need --unverified.")
+    console.print("`i2i data download NAME` downloads a set. It is verified by SHA-256 where nothing else is said.")
     console.print("No archive states a licence: see whose images they are before you publish or sell anything.")
 
 
@@ -91,13 +82,13 @@ class _Terminal:
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
-    def progress(self, file: RemoteFile, done: int) -> None:
+    def progress(self, file: RemoteFile, done: int, size: int | None) -> None:
         if file not in self._tasks:
             if self._bars.disable:
-                self.say(f"downloading {file.name}, {decimal(file.size)}")
+                self.say(f"downloading {file.name}{f', {decimal(size)}' if size else ''}")
             # What an earlier download left counts as done, but not for the rate.
-            self._tasks[file] = self._bars.add_task(file.name, total=file.size if file.exact else None, completed=done)
-        self._bars.update(self._tasks[file], completed=done)
+            self._tasks[file] = self._bars.add_task(file.name, total=None, completed=done)
+        self._bars.update(self._tasks[file], completed=done, total=size)
 
     def say(self, text: str) -> None:
         errors.print(Text(text), soft_wrap=True)

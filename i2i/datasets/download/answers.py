@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from i2i.datasets.download.parts import Part, RemoteFile
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from httpx2 import Client, Response
 
 MAX_REDIRECTS = 5
+PATIENCE = 60.0
+LEAST = 64 * 1024
+"""A server that sends fewer bytes than that in so many seconds is left: it might go on so for ever."""
+Progress = Callable[[RemoteFile, int, int | None], None]
+"""Is told of a file, how many bytes of it there are, and how many there will be, if that is known."""
 
 
 class BrokenError(Exception):
@@ -22,7 +28,7 @@ class UselessError(Exception):
     """This server does not have the file."""
 
 
-def read_answer(part: Part, url: str, client: Client, progress: Callable[[RemoteFile, int], None]) -> bool:
+def read_answer(part: Part, url: str, client: Client, progress: Progress, clock: Callable[[], float]) -> bool:
     """Asks for what the part lacks and reads the answer to its end; whether it went on with bytes that were there.
 
     Never writes more bytes than the file has. Raises BrokenError and UselessError.
@@ -40,16 +46,12 @@ def read_answer(part: Part, url: str, client: Client, progress: Callable[[Remote
             start = _start(answer, have, part, url)
             # Some servers call a .tar.gz a tar file with the encoding gzip: its bytes are then taken as they are.
             raw = not answer.headers.get("Content-Encoding") or file.name.endswith((".gz", ".bz2"))
-            _check_length(answer, start, file, raw)
+            size = _size(answer, start, file, raw)
             part.begin(url, _validator(answer))
             with part.path.open("r+b" if start else "wb") as out:
                 out.seek(start)
-                for block in answer.iter_raw() if raw else answer.iter_bytes():
-                    if out.tell() + len(block) > file.size:
-                        out.truncate(start)
-                        raise UselessError(f"sends more than the {file.size:,} bytes of {file.name}")
-                    out.write(block)
-                    progress(file, out.tell())
+                for done in _write(answer.iter_raw() if raw else answer.iter_bytes(), out, file, clock):
+                    progress(file, done, size)
     except httpx2.InvalidURL as error:
         raise UselessError(str(error)) from error
     except httpx2.HTTPError as error:
@@ -57,6 +59,22 @@ def read_answer(part: Part, url: str, client: Client, progress: Callable[[Remote
     if file.exact and part.size < file.size:
         raise BrokenError(f"the answer ended after {part.size:,} of {file.size:,} bytes")
     return start > 0
+
+
+def _write(blocks: Iterable[bytes], out: IO[bytes], file: RemoteFile, clock: Callable[[], float]) -> Iterator[int]:
+    """Writes the blocks and yields how many bytes there are. Raises BrokenError if they trickle, and UselessError."""
+    begin = counted = out.tell()
+    since = clock()
+    for block in blocks:
+        if out.tell() + len(block) > file.size:
+            out.truncate(begin)
+            raise UselessError(f"sends more than the {file.size:,} bytes of {file.name}")
+        out.write(block)
+        yield out.tell()
+        if (now := clock()) - since >= PATIENCE:
+            if out.tell() - counted < LEAST:
+                raise BrokenError(f"sent only {out.tell() - counted:,} bytes in {now - since:.0f} s")
+            since, counted = now, out.tell()
 
 
 @contextmanager
@@ -102,12 +120,15 @@ def _start(answer: Response, have: int, part: Part, url: str) -> int:
     raise BrokenError(f"{trouble}; what was there is given up")
 
 
-def _check_length(answer: Response, start: int, file: RemoteFile, raw: bool) -> None:
-    """Raises UselessError if the server announces another length than the file's, before it is downloaded in vain."""
+def _size(answer: Response, start: int, file: RemoteFile, raw: bool) -> int | None:
+    """The file's size, if it is known. Raises UselessError if the server announces another than the table's."""
     length = answer.headers.get("Content-Length", "")
-    whole = start + int(length) if raw and length.isdecimal() else file.size
-    if whole > file.size or (file.exact and whole < file.size):
-        raise UselessError(f"has {whole:,} bytes; {file.name} has {'' if file.exact else 'at most '}{file.size:,}")
+    if not (raw and length.isdecimal()):
+        return file.size if file.exact else None
+    size = start + int(length)
+    if size > file.size or (file.exact and size < file.size):
+        raise UselessError(f"has {size:,} bytes; {file.name} has {'' if file.exact else 'at most '}{file.size:,}")
+    return size
 
 
 def _validator(answer: Response) -> str:
@@ -119,4 +140,4 @@ def _validator(answer: Response) -> str:
 def _in_words(error: Exception) -> str:
     kind = type(error).__name__
     words = {"ConnectTimeout": "no connection in time", "ReadTimeout": "no more data in time"}
-    return words.get(kind) or str(error) or kind
+    return words.get(kind) or re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or kind

@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from i2i.datasets.download.archives import Limits, extract
+from i2i.datasets.download.archives import LIMITS, Limits, extract
 from i2i.datasets.download.parts import Part, RemoteFile, check_space, set_aside
 from i2i.datasets.download.transfer import Watch, fetch
 from i2i.errors import I2IError, Problem, suggest
+from i2i.locks import locked
 
 if TYPE_CHECKING:
     from httpx2 import Client
@@ -64,9 +66,9 @@ class PublicSet:
         return all(file.exact for file in self.remote)
 
     @property
-    def verified(self) -> bool:
-        """There is a SHA-256 for each of its files."""
-        return all(file.algorithm == "sha256" for file in self.remote)
+    def only_md5(self) -> list[str]:
+        """The names of the files of which no SHA-256 is on record."""
+        return [file.name for file in self.remote if file.algorithm == "md5"]
 
     @property
     def n_images(self) -> int:
@@ -81,12 +83,11 @@ class PublicSet:
         return f"source = {{ {', '.join(f'{k} = {json.dumps(v, ensure_ascii=False)}' for k, v in options.items())} }}"
 
     def lacking(self, folder: Path) -> list[str]:
-        """What the folder has too few or too many images of; nothing if the set is complete."""
+        """What the folder has too few images of; nothing if the set is complete."""
         return [
             f"{name} has {found:,} of {wanted:,} images" if wanted else f"{name} has no images"
             for name, wanted in self.images.items()
-            if (found := sum(p.suffix.lower() in SUFFIXES for p in (folder / name).rglob("*"))) != wanted
-            and (wanted or not found)
+            if (found := sum(p.suffix.lower() in SUFFIXES for p in (folder / name).rglob("*"))) < max(1, wanted)
         ]
 
 
@@ -124,48 +125,59 @@ def _read(name: str, entry: Mapping[str, Any]) -> PublicSet:
     )
 
 
-def obtain(
-    wanted: PublicSet,
-    folder: Path,
-    client: Client,
-    watch: Watch,
-    *,
-    keep_archive: bool = False,
-    unverified: bool = False,
-) -> Path:
+def obtain(wanted: PublicSet, folder: Path, client: Client, watch: Watch, *, keep_archive: bool = False) -> Path:
     """Downloads, verifies and unpacks a set into a folder of its name in `folder`, and returns that.
 
     A complete set is left as it is. One that lacks images is set aside when the new one is there. What is downloaded
     lies in `NAME.download` until then, and is gone on with the next time.
 
-    Raises I2IError, among others if there is no SHA-256 of the set and it was not asked for unverified.
+    Raises I2IError, among others if another process downloads the set, and OSError, which names a file or folder.
     """
     target, downloads = folder / wanted.name, folder / f"{wanted.name}.download"
-    lacking = wanted.lacking(target) if target.exists() else []
-    if target.exists() and not lacking:
-        watch.say(f"{target} is complete already")
-        return target
-    if not (wanted.verified or unverified):
-        advice = "an MD5 does not rule out a forged file; --unverified downloads it all the same"
-        raise I2IError(Problem(wanted.name, f"no SHA-256 of it is on record, only an MD5: {advice}"))
-    if lacking:
+    if os.path.lexists(target):
+        if not (lacking := wanted.lacking(target)):
+            watch.say(f"{target} is complete already")
+            return target
         watch.say(f"{target} is not complete: {', '.join(lacking)}")
-    downloads.mkdir(parents=True, exist_ok=True)
-    check_space(folder, _space(wanted, downloads), wanted.name)
-    paths = {file.name: fetch(file, downloads, client, watch) for file in wanted.remote}
-    with _building(target.with_name(f".{target.name}.unfinished")) as unfinished:
-        _unpack(wanted, paths, unfinished, watch)
-        if wrong := wanted.lacking(unfinished):
-            raise I2IError(Problem(str(downloads), f"is not what the table says: {', '.join(wrong)}"))
-        if target.exists():
-            watch.say(f"what was there is now {set_aside(target)}")
-        unfinished.rename(target)
-    if not keep_archive:
-        for path in paths.values():
-            path.unlink()
-        with suppress(OSError):  # somebody else's files are in it
-            downloads.rmdir()
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = Problem(str(target), "is being downloaded by another process")
+    with locked(folder / f".{wanted.name}.lock", busy), _keeping(downloads, watch):
+        check_space(folder, _space(wanted, downloads), wanted.name)
+        if wanted.only_md5:
+            watch.say(f"verified by MD5, since no SHA-256 is on record: {', '.join(wanted.only_md5)}")
+        paths = {file.name: fetch(file, downloads, client, watch) for file in wanted.remote}
+        with _building(target.with_name(f".{target.name}.unfinished")) as unfinished:
+            _unpack(wanted, paths, unfinished, watch)
+            if wrong := wanted.lacking(unfinished):
+                what = f"is verified, and still not what i2i's table says, which must be wrong: {', '.join(wrong)}"
+                raise I2IError(Problem(str(downloads), what))
+            if os.path.lexists(target):
+                watch.say(f"what was there is now {set_aside(target)}")
+            unfinished.rename(target)
+        if not keep_archive:
+            for path in paths.values():
+                path.unlink()
     return target
+
+
+@contextmanager
+def _keeping(downloads: Path, watch: Watch) -> Iterator[None]:
+    """A folder for downloads. After a failure it is told what is kept there; if that is nothing, the folder is removed.
+
+    A system's error that names no file gets the folder's name: a full disk does not say where it is.
+    """
+    downloads.mkdir(exist_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        if any(downloads.iterdir()):
+            watch.say(f"what has been downloaded is kept in {downloads}; the same command goes on from there")
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(downloads.parent)
+        raise
+    finally:
+        with suppress(OSError):  # something is in it
+            downloads.rmdir()
 
 
 def _space(wanted: PublicSet, downloads: Path) -> int:
@@ -198,7 +210,8 @@ def _unpack(wanted: PublicSet, paths: Mapping[str, Path], folder: Path, watch: W
         asked = top == wanted.top and len(rest) > 1 and rest[0] in wanted.images and not path.name.startswith(".")
         return PurePosixPath(*rest) if asked and path.suffix.lower() in SUFFIXES else None
 
+    known = Limits(n_entries=2 * wanted.n_images + 1000) if wanted.n_images else LIMITS
     for path in paths.values():
-        done = extract(path, folder, place, Limits(total=4 * wanted.size))
+        done = extract(path, folder, place, replace(known, total=4 * wanted.size))
         if done.n_left_out:
-            watch.say(f"left out of {path.name}, since they are no images of the set: {done.n_left_out:,} files")
+            watch.say(f"files of {path.name} left out, since they are no images of the set: {done.n_left_out:,}")

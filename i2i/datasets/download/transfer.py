@@ -24,8 +24,8 @@ STEP = 2**20
 class Watch(Protocol):
     """Who is told while a file is on its way."""
 
-    def progress(self, file: RemoteFile, done: int) -> None:
-        """So many bytes of it are here; fewer than before if it was started again."""
+    def progress(self, file: RemoteFile, done: int, size: int | None) -> None:
+        """So many bytes of it are here; fewer than before if it was started again. None: its size is not known."""
 
     def say(self, text: str) -> None:
         """What went wrong, and what happens now."""
@@ -39,8 +39,36 @@ def open_client(timeout: float = 30.0) -> Client:
     return httpx2.Client(timeout=httpx2.Timeout(timeout, connect=min(timeout, 10.0)), headers=headers)
 
 
+class _Teller:
+    """Tells a watch of failures when something else is tried instead, each once; those at the end are in the error."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.failures: dict[str, str] = {}
+        self._told: set[tuple[str, str]] = set()
+        self._watch = watch
+
+    def progress(self, file: RemoteFile, done: int, size: int | None) -> None:
+        self._tell_failures()
+        self._watch.progress(file, done, size)
+
+    def say(self, text: str) -> None:
+        self._tell_failures()
+        self._watch.say(text)
+
+    def _tell_failures(self) -> None:
+        for failure in self.failures.items():
+            if failure not in self._told:
+                self._told.add(failure)
+                self._watch.say(": ".join(failure))
+
+
 def fetch(
-    file: RemoteFile, folder: Path, client: Client, watch: Watch, sleep: Callable[[float], None] = time.sleep
+    file: RemoteFile,
+    folder: Path,
+    client: Client,
+    watch: Watch,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Path:
     """The verified file in the folder; what is not there yet is downloaded.
 
@@ -53,19 +81,16 @@ def fetch(
             return done
         kept = set_aside(done)
         watch.say(f"{done}: {wrong}; it is now {kept.name}, and is downloaded again")
-    part = Part.of(file, folder)
-    failures: dict[str, str] = {}
-    mirrors = list(file.urls)
+    part, teller, mirrors = Part.of(file, folder), _Teller(watch), list(file.urls)
     for wait in (0.0, *WAITS):
         if wait:
-            watch.say(f"trying again in {wait:g} s")
+            teller.say(f"trying again in {wait:g} s")
             sleep(wait)
         for url in tuple(mirrors):
             try:
-                _complete(part, url, client, watch)
+                _complete(part, url, client, teller, clock)
             except (BrokenError, UselessError) as error:
-                failures[url] = str(error)
-                watch.say(f"{url}: {error}")
+                teller.failures[url] = str(error)
                 if isinstance(error, UselessError):
                     mirrors.remove(url)
             else:
@@ -73,16 +98,16 @@ def fetch(
                 return done
         if not mirrors:
             break
-    raise I2IError(*(Problem(url, message) for url, message in failures.items()))
+    raise I2IError(*(Problem(url, message) for url, message in teller.failures.items()))
 
 
-def _complete(part: Part, url: str, client: Client, watch: Watch) -> None:
+def _complete(part: Part, url: str, client: Client, watch: Watch, clock: Callable[[], float]) -> None:
     """Completes the part from this mirror and verifies it. Raises BrokenError and UselessError."""
     restarted = False
     while True:
         before = part.size
         try:
-            resumed = part.complete or read_answer(part, url, client, watch.progress)
+            resumed = part.complete or read_answer(part, url, client, watch.progress, clock)
         except BrokenError:
             if part.size >= before + STEP:
                 continue
