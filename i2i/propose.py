@@ -154,8 +154,9 @@ def _text(a: Seen, b: Seen, scale: Scale, n_epochs: float, takes: float, hours: 
     if n_epochs < 200:
         notes.append(f"# The paper trains 200 epochs; {hours:g} h are enough for {n_epochs:g} on this machine.")
     notes = [*notes, "#"] if notes else []
-    range_ = 'range = "auto"               # values that become -1 and 1: measured, or [low, high]\n'
-    range_ = range_ if a.deep or b.deep else ""
+    ranges = ["auto" if seen.deep else "type" for seen in (a, b)]
+    told = _toml(ranges[0] if a.deep == b.deep else ranges)
+    range_ = f"range = {told:<20} # values that become -1 and 1: measured, or [low, high]\n" if "auto" in ranges else ""
     squeezed = ' # into squares; "scale_shorter_and_crop" keeps shapes' if a.stretched or b.stretched else ""
     why = "; 0 leaves the term out" if same else "; 0, since the channels differ"
     names = [a.name, b.name] if a.name != b.name else ["a", "b"]

@@ -2,6 +2,7 @@
 
 import tomllib
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -12,6 +13,7 @@ from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.propose import SCALES, Scale, Seen, look
 from i2i.recipe import Recipe, resolve
+from i2i.training import Training
 
 
 @pytest.fixture
@@ -185,3 +187,27 @@ def test_the_patches_are_smaller_than_the_image(scale, engine):
     spec = {"name": "patchgan", "base_channels": 2, "n_layers": scale.n_layers}
     field = receptive_field(engine.registry.resolve("discriminator", spec, "")(3), 3)
     assert field.pixels is not None and field.pixels < scale.crop_size
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "range_"),
+    [
+        (((70, 90, 1), "uint16"), ((70, 90, 1), "uint16"), "auto"),
+        (((70, 90, 3), "uint8"), ((90, 70, 1), "float32"), ("type", "auto")),
+        (((66, 66, 7), "int16"), ((66, 200, 3), "uint8"), ("auto", "type")),
+    ],
+)
+def test_what_is_proposed_for_deep_images_of_any_shape_can_be_trained(tmp_path, engine, timed, a, b, range_):
+    timed(1.0)
+    rng = np.random.default_rng(0)
+    for name, (shape, dtype) in (("a", a), ("b", b)):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            np.save(tmp_path / name / f"{i}.npy", (rng.random(shape) * 200).astype(dtype))
+    _, recipe = proposed(look(tmp_path / "a", "--a"), look(tmp_path / "b", "--b"), 0.1, engine)
+    assert recipe.data.range == range_
+    training = Training.build(recipe)
+    assert training.data.deep and training.precision == "fp32"
+    (batch,) = training.data.batches(0)
+    assert batch.a.shape[1:] == (a[0][2], 64, 64) and batch.b.shape[1:] == (b[0][2], 64, 64)
+    assert all(torch.isfinite(value) for value in training.trainer.train_step([batch]).values())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -94,6 +95,26 @@ def test_four_steps_are_two_and_two(variant, engine, tmp_path):
     lines = [[json.loads(line) for line in run.metrics.read_text().splitlines()] for run in (whole, halves)]
     assert [x["loss"] for x in lines[0]] == [x["loss"] for x in lines[1]]
     assert [x["step"] for x in lines[1]] == [1, 2, 3, 4]
+
+
+def test_a_run_goes_on_with_the_range_that_it_measured(engine, tmp_path):
+    """From its recipe.json, in which numbers stand where `auto` stood, and with random changes of deep images."""
+    data = tiny.document(tmp_path)["data"] | {"channels": 2, "range": "auto", "preprocess": "crop"}
+    for folder in (data["source"]["a"], data["source"]["b"]):
+        for i, path in enumerate(sorted(Path(folder).iterdir())):
+            path.unlink()
+            np.save(path.with_suffix(".npy"), np.random.default_rng(i).normal(3, 2, (18 + i, 19, 2)).astype(np.float32))
+    tables = {"data": data, "augment": [{"name": "affine", "probability": 0.7}]}
+    found = resolve(tiny.document(tmp_path / "other") | tables, engine.registry, list(engine.plugins))
+    whole, halves = Run.create(tmp_path, "whole"), Run.create(tmp_path, "halves")
+    tiny.loop(found, whole, engine).go()
+    assert tiny.loop(found, halves, engine, [StopAt(2)]).go() == "enough"
+    recorded = resolve(halves.recipe, engine.registry, list(engine.plugins))
+    assert recorded.data.range != "auto" and recorded.augment == found.augment
+    second = tiny.loop(recorded, halves, engine)
+    second.resume()
+    assert second.go() == ""
+    assert hashes(whole, 4) == hashes(halves, 4)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(engine, tmp_path):
