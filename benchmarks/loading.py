@@ -6,7 +6,9 @@ Makes JPEG files of smooth random colours in a temporary folder: the larger and 
 it takes pairs of images with i2i from the disk (decoded at each use), with i2i from its memory-mapped cache, and with
 the textbook, in turn, and tells the median of images per second. All load 286 px, crop 256, mirror, and give floats in
 [-1, 1]. Files are in the system's memory, as they are from the second epoch on. Then it trains CycleGAN for some steps
-and tells which share of the time went by until the batch was there. Writes all times to a JSON file.
+and tells which share of the time went by until the batch was there. On a machine that others use as well, `--cpu-time`
+counts the seconds of one thread's processor instead of the clock's, and leaves worker processes out. Writes all times
+to a JSON file.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -36,6 +38,7 @@ from i2i.trainer import Trainer, players_parameters
 
 SIZES = ((1024, 768), (256, 256))
 LOAD, CROP = 286, 256
+Clock = Callable[[], float]
 IN_FLIGHT = 8  # steps before the clock starts: what workers may have prepared by then is not counted
 
 
@@ -57,12 +60,12 @@ def i2i_data(a: Path, b: Path, cache: bool, n_workers: int | None) -> Data:
     return open_data(options, Folders(a=str(a), b=str(b)), paired=False, seed=0)
 
 
-def contenders(a: Path, b: Path) -> dict[str, Callable[[], Iterator[object]]]:
+def contenders(a: Path, b: Path, n_workers: Sequence[int]) -> dict[str, Callable[[], Iterator[object]]]:
     """For each loader, what starts it; a step has one image of each domain."""
     cached = i2i_data(a, b, True, None)
     assert cached.n_workers == 0
     found: dict[str, Callable[[], Iterator[object]]] = {"i2i, cache": lambda: cached.loader(0, 10**9)}
-    for n in (0, 2):
+    for n in n_workers:
         data = i2i_data(a, b, False, n)
         textbook = textbook_loader(a, b, LOAD, CROP, n)
         found[f"i2i, disk, {n} workers"] = partial(data.loader, 0, 10**9)
@@ -70,26 +73,28 @@ def contenders(a: Path, b: Path) -> dict[str, Callable[[], Iterator[object]]]:
     return found
 
 
-def images_per_second(loader: Iterator[object], n_steps: int) -> float:
+def images_per_second(loader: Iterator[object], n_steps: int, clock: Clock) -> float:
     for _ in islice(loader, IN_FLIGHT):
         pass
-    start = time.perf_counter()
+    start = clock()
     for _ in islice(loader, n_steps):
         pass
-    return 2 * n_steps / (time.perf_counter() - start)
+    return 2 * n_steps / (clock() - start)
 
 
-def speeds(a: Path, b: Path, n_rounds: int, n_steps: int) -> dict[str, list[float]]:
+def speeds(
+    a: Path, b: Path, n_workers: Sequence[int], n_rounds: int, n_steps: int, clock: Clock
+) -> dict[str, list[float]]:
     """Images per second of each loader, in turn."""
-    loaders = contenders(a, b)
+    loaders = contenders(a, b, n_workers)
     found: dict[str, list[float]] = {name: [] for name in loaders}
     for round_ in range(n_rounds):
         for name in loaders if round_ % 2 else reversed(loaders):  # none always runs after the same other
-            found[name].append(images_per_second(loaders[name](), n_steps))
+            found[name].append(images_per_second(loaders[name](), n_steps, clock))
     return found
 
 
-def waiting(data: Data, n_steps: int, blocks: int, width: int) -> tuple[list[float], list[float]]:
+def waiting(data: Data, n_steps: int, blocks: int, width: int, clock: Clock) -> tuple[list[float], list[float]]:
     """Seconds until the batch of each step was there, and seconds of the whole step."""
     torch.manual_seed(0)
     method = CycleGAN(3, 3, generator=partial(ResnetGenerator, base_channels=width, n_blocks=blocks),
@@ -99,12 +104,12 @@ def waiting(data: Data, n_steps: int, blocks: int, width: int) -> tuple[list[flo
     trainer.train_step(next(loader))  # warms up
     waited, took = [], []
     for _ in range(n_steps):
-        start = time.perf_counter()
+        start = clock()
         batches = next(loader)
-        there = time.perf_counter()
+        there = clock()
         trainer.train_step(batches)
         waited.append(there - start)
-        took.append(time.perf_counter() - start)
+        took.append(clock() - start)
     return waited, took
 
 
@@ -115,13 +120,18 @@ def main() -> None:
     parser.add_argument("--train-steps", type=int, default=3, help="timed steps of a training; 0 for none")
     parser.add_argument("--blocks", type=int, default=9, help="of the generators that are trained")
     parser.add_argument("--width", type=int, default=64, help="their channels")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, its processor time, and no workers")
     parser.add_argument("--out", type=Path, default=Path("loading.json"))
     args = parser.parse_args()
+    n_workers, clock = ((0,), time.process_time) if args.cpu_time else ((0, 2), time.perf_counter)
+    if args.cpu_time:
+        torch.set_num_threads(1)
     machine = {
         "date": time.strftime("%Y-%m-%d"),
         "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
         "n_cores": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
+        "clock": "processor time" if args.cpu_time else "wall",
         "torch": torch.__version__,
         "platform": platform.platform(),
     }
@@ -137,7 +147,7 @@ def main() -> None:
         print("| files | loader | images/s | times the textbook with as many workers |")
         print("| --- | --- | ---: | ---: |")
         for size, (a, b) in folders.items():
-            found = speeds(a, b, args.rounds, args.steps)
+            found = speeds(a, b, n_workers, args.rounds, args.steps, clock)
             for name, values in found.items():
                 rival = found["textbook, 2 workers" if "2 workers" in name else "textbook, 0 workers"]
                 ratio = statistics.median(values) / statistics.median(rival)
@@ -148,7 +158,8 @@ def main() -> None:
             print("| files | source | s until the batch is there | s of a step | share |")
             print("| --- | --- | ---: | ---: | ---: |")
         for (size, (a, b)), cache in ((f, c) for f in folders.items() for c in (True, False) if args.train_steps):
-            waited, took = waiting(i2i_data(a, b, cache, None), args.train_steps, args.blocks, args.width)
+            data = i2i_data(a, b, cache, 0 if args.cpu_time else None)
+            waited, took = waiting(data, args.train_steps, args.blocks, args.width, clock)
             share = sum(waited) / sum(took)
             training.append({"size": size, "cache": cache, "waited": waited, "took": took, "share": share})
             cells = [f"{size[0]}x{size[1]}", "cache" if cache else "disk", f"{statistics.median(waited):.5f}"]
