@@ -174,6 +174,14 @@ def test_the_orientation_tag_turns_the_image(orientation):
     assert agree(saved(Image.new("1", (8, 6)), "TIFF", tiffinfo={274: orientation})).size == picture.size
 
 
+def test_pages_that_lie_otherwise_are_not_alike():
+    first = [(274, 3, 1, 6, True)]
+    data = tiff(np.zeros((3, 7, 11), np.uint8), photometric="minisblack", extratags=first)
+    for function in (header, read):
+        with pytest.raises(UnreadableImage, match="page 1 is 7x11 MINISBLACK of uint8, page 2 11x7 MINISBLACK"):
+            function(data, "scan.tif")
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"imagej": True, "metadata": {"axes": "ZYX"}}, {"ome": True, "metadata": {"axes": "CYX"}}]
 )

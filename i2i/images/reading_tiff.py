@@ -15,7 +15,7 @@ import numpy as np
 from tifffile import TiffFile, TiffPage
 
 from i2i.images.headers import MAX_PAGES, Header, Refused
-from i2i.images.orientation import turned, upright
+from i2i.images.orientation import upright
 from i2i.images.picture import Picture, Pixels
 from i2i.images.reading_tiff_page import described, pictured
 from i2i.images.reading_tiff_tags import orientation_of, stored_tags
@@ -43,8 +43,7 @@ logging.getLogger("tifffile").addFilter(_Ear())
 def header(file: BinaryIO) -> Header:
     """What the file says of its picture, without decoding it."""
     with _pages(file) as (tiff, pages):
-        found = _described(pages, _n_images(tiff, pages))
-        return found.turned() if turned(orientation_of(pages[0])) else found
+        return _described(pages, _n_images(tiff, pages))
 
 
 def read(file: BinaryIO) -> Picture:
@@ -118,7 +117,6 @@ def _n_images(tiff: TiffFile, pages: list[TiffPage]) -> int:
 
 
 def _described(pages: list[TiffPage], n: int) -> Header:
-    """As the pixels lie in the file."""
     first = described(pages[0])
     for number, page in enumerate(pages[1:], 2):
         if (other := described(page)) != first:

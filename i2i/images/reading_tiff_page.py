@@ -9,9 +9,10 @@ from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffPage
 
 from i2i.images.headers import MAX_PIXELS, Header, Refused
+from i2i.images.orientation import turned
 from i2i.images.picture import Picture, Pixels, Stored, opaque
 from i2i.images.profiles import from_cmyk
-from i2i.images.reading_tiff_tags import named
+from i2i.images.reading_tiff_tags import named, orientation_of
 
 _COLOURS: dict[int, int] = {  # how many samples they take
     PHOTOMETRIC.MINISWHITE: 1,
@@ -38,7 +39,7 @@ _NUMBERS = (
 
 
 def described(page: TiffPage) -> Header:
-    """What a page holds, as it lies in the file. Raises Refused for what is not read; sizes are not checked yet."""
+    """What a page holds, upright. Raises Refused for what is not read; sizes are not checked yet."""
     if not all(isinstance(getattr(page, name), int) for name in _NUMBERS):
         raise Refused("is damaged: it has several values where there is one")
     colours, compression = named(PHOTOMETRIC, page.photometric), named(COMPRESSION, page.compression)
@@ -58,9 +59,9 @@ def described(page: TiffPage) -> Header:
     dtype = "uint8" if _has_few_bits(page) else "unknown numbers" if page.dtype is None else page.dtype.name
     if page.photometric in _INVERTED and not dtype.startswith("u"):
         raise Refused(f"holds {dtype} in {colours}; save it as RGB or greyscale")
-    grey = page.photometric in _GREY
+    grey, size = page.photometric in _GREY, (page.imagewidth, page.imagelength)
     return Header(
-        size=(page.imagewidth, page.imagelength),
+        size=size[::-1] if turned(orientation_of(page)) else size,
         channels=page.samplesperpixel if bands else 1 if grey else 3,
         dtype="uint8" if page.photometric == PHOTOMETRIC.PALETTE else dtype,
         colour="bands" if bands else "grey" if grey else "rgb",
