@@ -64,7 +64,7 @@ class Server(ThreadingHTTPServer):
 
 def good(request: Request) -> None:
     """Ranges, If-Range and 404 as in RFC 9110."""
-    content = request.server.files.get(request.path)
+    content = request.server.files.get(request.path.partition("?")[0])
     if content is None:
         return request.send(404, b"no")
     wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))

@@ -367,6 +367,30 @@ def test_https_is_not_left(get):
         get(remote("https://a.example/file.zip"), client)
 
 
+@pytest.mark.parametrize(
+    "where", ["https://..../x", "https://\xff\xfe/x", "https://[::1/x", "https://" + "a" * 70 + "/x"]
+)
+def test_a_redirect_to_what_is_no_host_leads_to_the_next_mirror(tmp_path, server, get, where):
+    server.script = [answering(302, Location=where)]
+    watched = get(remote(server.url(), server.url("/file.zip?2")))
+    assert len(watched.said) == 1 and (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("tag", ['"\xff"', '"' + "x" * 5000 + '"', '"a\tb"'])
+def test_an_odd_tag_is_not_sent_back(tmp_path, server, get, tag):
+    server.tag = tag
+    server.script = [dropping(100_000)]
+    get(remote(server.url()))
+    assert "If-Range" not in server.asked[1][1] and (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_long_reason_is_cut(server, get):
+    server.script = [lambda request: (request.send_response_only(404, "x" * 9000), request.end_headers())]
+    with pytest.raises(I2IError, match="answers 404 x") as error:
+        get(remote(server.url()))
+    assert len(str(error.value)) < 200
+
+
 def test_redirects_in_a_circle_end(server, get):
     server.script = [answering(302, Location="/file.zip")] * 50
     with pytest.raises(I2IError, match="redirects more than 5 times"):

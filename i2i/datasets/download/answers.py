@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import IO, TYPE_CHECKING
 
 from i2i.datasets.download.parts import Part, RemoteFile
@@ -37,8 +38,9 @@ def read_answer(part: Part, url: str, client: Client, progress: Progress, clock:
 
     file, have = part.file, part.size
     headers = {"Range": f"bytes={have}-"} if have else {}
-    if have and part.url == url and part.validator:
-        headers["If-Range"] = part.validator
+    tag = part.validator
+    if have and part.url == url and 0 < len(tag) <= 256 and tag.isascii() and tag.isprintable():
+        headers["If-Range"] = tag
     try:
         with _following(client, url, headers) as answer:
             if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
@@ -52,8 +54,8 @@ def read_answer(part: Part, url: str, client: Client, progress: Progress, clock:
                 out.seek(start)
                 for done in _write(answer.iter_raw() if raw else answer.iter_bytes(), out, file, clock):
                     progress(file, done, size)
-    except httpx2.InvalidURL as error:
-        raise UselessError(str(error)) from error
+    except (httpx2.InvalidURL, UnicodeError) as error:  # a host that cannot be written in ASCII
+        raise UselessError(f"leads to what is no URL: {shorten(str(error), 160)}") from error
     except httpx2.HTTPError as error:
         raise BrokenError(_in_words(error)) from error
     if file.exact and part.size < file.size:
@@ -97,7 +99,7 @@ def _following(client: Client, url: str, headers: dict[str, str]) -> Iterator[Re
 
 
 def _check_status(answer: Response) -> None:
-    status = f"{answer.status_code} {answer.reason_phrase}".strip()
+    status = f"{answer.status_code} {answer.reason_phrase[:80]}".strip()
     if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
         raise BrokenError(f"answers {status}")
     if answer.status_code not in (200, 206, 416):
@@ -140,4 +142,4 @@ def _validator(answer: Response) -> str:
 def _in_words(error: Exception) -> str:
     kind = type(error).__name__
     words = {"ConnectTimeout": "no connection in time", "ReadTimeout": "no more data in time"}
-    return words.get(kind) or re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or kind
+    return words.get(kind) or re.sub(r"^\[Errno -?\d+\] ", "", shorten(str(error), 160)) or kind
