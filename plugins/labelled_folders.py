@@ -9,10 +9,9 @@ from typing import Any
 from i2i import hookimpl
 from i2i.data import Images, Split
 from i2i.data.folders import two_folders
+from i2i.data.matching import listed
 from i2i.errors import I2IError, Problem, suggest
 from i2i.options import LocalPath
-
-N_SHOWN = 10
 
 
 class LabelledFolders:
@@ -57,14 +56,12 @@ def labels_of(images: Images, classes: Sequence[str], where: str) -> list[int]:
         for folder in sorted({*folders} - {*classes, ""})
     ]
     if outside := [images.name(index) for index, folder in enumerate(folders) if not folder]:
-        more = f" and {len(outside) - N_SHOWN} more" if len(outside) > N_SHOWN else ""
-        message = (
-            f"{len(outside)} of {len(images)} images lie in no class's folder: {', '.join(outside[:N_SHOWN])}{more}"
-        )
+        message = f"{len(outside)} of {len(images)} images lie in no class's folder: {listed(outside)}"
         problems.append(Problem(where, message))
     if problems:
         raise I2IError(*problems)
-    return [classes.index(folder) for folder in folders]
+    places = {name: place for place, name in enumerate(classes)}
+    return [places[folder] for folder in folders]
 
 
 def folders_of(images: Images) -> list[str]:

@@ -257,6 +257,19 @@ def test_images_in_other_formats_are_told_of(tmp_path):
     assert "holds no image (.bmp," in message and message.endswith("; it holds 1 .heic")
 
 
+def test_linked_folders_are_told_of(tmp_path):
+    save(tmp_path / "photos/1.png")
+    save(tmp_path / "a/1.png")
+    for place in ("a/linked", "b/linked"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).symlink_to(tmp_path / "photos", target_is_directory=True)
+    (message,) = problems(lambda: Folders(a=str(tmp_path / "photos"), b=str(tmp_path / "b")))
+    assert message.endswith("; it holds linked folders, which are not entered: linked")
+    with pytest.warns(UserWarning, match="also holds linked folders, which are not entered: linked$"):
+        split = Folders(a=str(tmp_path / "a"), b=str(tmp_path / "b/linked")).train()
+    assert names(split.a) == names(split.b) == ["1.png"]
+
+
 def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
     monkeypatch.setenv("I2I_CACHE", str(tmp_path / "cache"))
     for i in range(3):

@@ -231,6 +231,11 @@ def test_wrong_columns_in_the_recipe(folder):
     assert found[1].startswith("there is no such column of a manifest; did you mean 'mask'?")
 
 
+def test_many_columns_are_read_in_no_time(folder):
+    folder.write("a,b," + ",".join(map(str, range(100_000))))
+    assert folder.problems()[0] == "lists no image of a for train"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_other_encodings_are_told(folder, encoding):
     folder.path.write_bytes("a,b\n1.png,2.png\né.png,ü.png\n".encode(encoding))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from i2i.data.checksums import content_digest
-from i2i.data.matching import Named
+from i2i.data.matching import Named, listed
 from i2i.data.paths import accessing, subfolders
 from i2i.data.source import Images, Split
 from i2i.errors import I2IError, Problem, collecting
@@ -62,27 +62,35 @@ class ImageFiles:
 def find_images(folder: str | Path, where: str) -> ImageFiles:
     """All image files below a folder, sorted by name; hidden ones are left out, linked folders are not entered.
 
-    Warns of images in formats that are not read. Raises I2IError, with `where` as the path in the recipe, if there is
-    no such folder or no image in it.
+    Warns of those links, and of images in formats that are not read. Raises I2IError, with `where` as the path in the
+    recipe, if there is no such folder or no image in it.
     """
     if not str(folder):
         raise I2IError(Problem(where, "says no folder"))
     names: list[str] = []
     others: Counter[str] = Counter()
+    links: list[str] = []
     with accessing(folder, where, "folder"):
         path = Path(folder).expanduser()
         if not path.is_dir():
             raise NotADirectoryError if path.exists() else FileNotFoundError
         for directory, folders, files in os.walk(path, onerror=_raise):
             folders[:] = [f for f in folders if not f.startswith(".")]
+            inside = Path(directory).relative_to(path)
+            links += [str(inside / f) for f in folders if (Path(directory) / f).is_symlink()]
+            prefix = "" if inside == Path() else f"{inside.as_posix()}/"
             for file in (f for f in files if not f.startswith(".")):
                 if file.lower().endswith(SUFFIXES):
-                    names.append((Path(directory) / file).relative_to(path).as_posix())
+                    names.append(prefix + file)
                 else:
                     others[Path(file).suffix.lower()] += 1
+    linked = f"linked folders, which are not entered: {listed(sorted(links))}"
     if not names:
-        holds = f"; it holds {_counted(others)}" if others else ""
-        raise I2IError(Problem(where, f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)}){holds}"))
+        holds = " and ".join([_counted(others)] * bool(others) + [linked] * bool(links))
+        message = f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)})"
+        raise I2IError(Problem(where, f"{message}; it holds {holds}" if holds else message))
+    if links:
+        warnings.warn(f"{str(folder)!r} also holds {linked}", stacklevel=2)
     if foreign := {suffix: n for suffix, n in others.items() if suffix in FOREIGN.split()}:
         message = f"{str(folder)!r} also holds {_counted(foreign)}, which i2i does not read; convert them, to PNG say"
         warnings.warn(message, stacklevel=2)

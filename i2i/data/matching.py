@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from i2i.errors import Problem
 
@@ -35,10 +36,9 @@ class Named:
         before, _, after = _composed(pattern).partition("*")
         found: dict[str, list[str]] = defaultdict(list)
         for name in names:
-            path = PurePosixPath(_composed(name))
-            stem = path.stem
+            folder_of, stem = _parts(name)
             if len(stem) >= len(before) + len(after) and stem.startswith(before) and stem.endswith(after):
-                found[f"{path.parent}/{stem[len(before) : len(stem) - len(after)]}"].append(name)
+                found[f"{folder_of}/{stem[len(before) : len(stem) - len(after)]}"].append(name)
         return cls(folder, found)
 
     def alone(self, others: Named, what: str = "partner") -> Iterator[Problem]:
@@ -77,13 +77,19 @@ def listed(names: Sequence[str]) -> str:
 def _usual(names: Sequence[str]) -> list[str]:
     """Patterns with the most usual one, two or three words that the names begin or end with."""
     found = ["*"]
-    stems = [PurePosixPath(_composed(name)).stem for name in names]
+    stems = [_parts(name)[1] for name in names]
     for n in (1, 2, 3):
         words = rf"(?:[^_\-. ]+[_\-. ]){{{n}}}", rf"(?:[_\-. ][^_\-. ]+){{{n}}}$"
         for words_of, place in ((re.compile(words[0]).match, "{}*"), (re.compile(words[1]).search, "*{}")):
             counted = Counter(match[0] for stem in stems if (match := words_of(stem)))
             found += [place.format(most) for most, _ in counted.most_common(1)]
     return found
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The folder of a file, and its name without the suffix."""
+    folder, _, file = _composed(name).rpartition("/")
+    return folder, posixpath.splitext(file)[0]
 
 
 def _composed(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def _cells(file: Path, name: str, column: Any) -> Iterator[str]:
 
 def _checked(file: Path, names: Sequence[str]) -> Sequence[str]:
     """The names of the columns. Raises I2IError if two are equal."""
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+    if twice := sorted(name for name, n in Counter(names).items() if name and n > 1):
         raise _wrong(file, f"has several columns of the name {listed([repr(name) for name in twice])}")
     return names
 
