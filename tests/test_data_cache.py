@@ -74,6 +74,14 @@ def test_without_the_cache_the_batches_are_the_same(source, cache):
     assert len(list(cache.glob("*.pixels"))) == 2
 
 
+def test_progress_is_told_without_the_cache_as_well(source, reads):
+    """Of the headers, which take long on a slow disk."""
+    told = []
+    opened(source, cache=False, n_workers=0, progress=lambda *what: told.append(what))
+    assert told == [("a", i, N_A) for i in range(1, N_A + 1)] + [("b", i, N_B) for i in range(1, N_B + 1)]
+    assert not reads
+
+
 def test_the_key_is_content_size_and_channels(source, cache, tmp_path):
     opened(source)
     opened(source, load_size=20)

@@ -98,6 +98,25 @@ def test_every_component_is_described(engine):
     assert described["default"] == 9 and described["minimum"] == 0 and "residual blocks" in described["description"]
 
 
+def test_the_keys_of_data_are_described(engine):
+    keys = recipe_schema(engine.registry)["properties"]["data"]["properties"]
+    assert [key for key in keys if key != "source" and not keys[key].get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "valid"),
+    [
+        ({"load_size": [286, 300], "range": ["auto", [0, 4095]], "channels": [1, 7]}, True),
+        ({"load_size": 286, "range": [0, 1], "range_percentiles": [1, 99]}, True),
+        ({"load_size": [286]}, False),
+        ({"range": "automatic"}, False),
+        ({"preprocess": "resize"}, False),
+    ],
+)
+def test_sizes_and_ranges_of_every_form(validator, data, valid):
+    assert validator.is_valid({"data": data}) is valid
+
+
 def test_command_writes_it(tmp_path):
     out = tmp_path / "i2i.schema.json"
     result = CliRunner().invoke(app, ["schema", "--out", str(out)])

@@ -166,7 +166,7 @@ def _open(images: Images, how: Preparation, cache: bool, report: Report) -> tupl
         return hold(images, how, report)
     if cache and (found := cached(images, how, report)) is not None:
         return found
-    dtype, sides, unreadable = look(images, how)
+    dtype, sides, unreadable = look(images, how, report=report)
     return Decoded(images, how, dtype, sides), unreadable
 
 

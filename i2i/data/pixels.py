@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from i2i.data.geometry import Geometry, Sides
 from i2i.data.source import Checks, Images, called
 from i2i.errors import Problem
-from i2i.images import Picture, UnreadableImage
+from i2i.images import Header, Picture, UnreadableImage
 from i2i.images.intake import Intake
 from i2i.images.picture import opaque
 from i2i.images.values import Range
 
 Array = NDArray[Any]
+Result = TypeVar("Result")
 Report = Callable[[int, int], None]
 Unreadable = dict[int, UnreadableImage]
 """By index, why an image cannot be used."""
@@ -147,7 +148,9 @@ def mixed(name: str, dtype: np.dtype[Any], others: np.dtype[Any]) -> UnreadableI
     return UnreadableImage(Problem(name, message))
 
 
-def look(images: Images, how: Preparation, *, sizes: bool = True) -> tuple[np.dtype[Any], list[Sides], Unreadable]:
+def look(
+    images: Images, how: Preparation, *, sizes: bool = True, report: Report = lambda done, total: None
+) -> tuple[np.dtype[Any], list[Sides], Unreadable]:
     """The type in which the images are to be held, the sizes that they become, and what is refused already.
 
     From the files' headers, of which the most frequent type is taken. Where there are none, the first image that can be
@@ -156,45 +159,51 @@ def look(images: Images, how: Preparation, *, sizes: bool = True) -> tuple[np.dt
     Args:
         sizes: wanted; else nothing is decoded for them, and they are as far as known.
     """
-    checks = isinstance(images, Checks)
+    sample = _of_header if (checks := isinstance(images, Checks)) else _of_file
     every = checks or (sizes and how.geometry.preprocess != "resize_and_crop")
+
+    def one(index: int) -> tuple[np.dtype[Any], Sides] | UnreadableImage:
+        try:
+            (width, height), picture = sample(images, index)
+            return how.held_as(how.intake.pixels(picture).dtype), how.geometry.sides(height, width)
+        except UnreadableImage as error:
+            return error
+        except ValueError as error:
+            return UnreadableImage(Problem(called(images, index), str(error)))
+
     types: dict[int, np.dtype[Any]] = {}
     sides = [how.geometry.load if not every else (0, 0)] * len(images)
     unreadable: Unreadable = {}
-    for index in range(len(images)):
-        if types and not every:
+    for index, seen in enumerate(_in_order(one, len(images), report) if every else map(one, range(len(images)))):
+        if isinstance(seen, UnreadableImage):
+            unreadable[index] = seen
+            continue
+        types[index], sides[index] = seen
+        if not every:
             break
-        try:
-            (width, height), sample = _sample(images, index)
-            types[index] = how.held_as(how.intake.pixels(sample).dtype)
-            sides[index] = how.geometry.sides(height, width)
-        except UnreadableImage as error:
-            unreadable[index] = error
-        except ValueError as error:
-            unreadable[index] = UnreadableImage(Problem(called(images, index), str(error)))
     counted = Counter(types.values() if checks else [*types.values()][:1])
     usual = counted.most_common(1)[0][0] if counted else np.dtype(np.uint8)
     for index, dtype in types.items():
         if dtype != usual:
-            unreadable.setdefault(index, mixed(called(images, index), dtype, usual))
+            unreadable[index] = mixed(called(images, index), dtype, usual)
     return usual, sides, unreadable
 
 
-def _sample(images: Images, index: int) -> tuple[tuple[int, int], Picture]:
-    """Width and height, and a picture like it: of one pixel, where the header tells enough."""
-    if not isinstance(images, Checks):
-        picture = Picture.of(images.read(index))
-        return picture.size, picture
-    seen = images.header(index)
+def _of_file(images: Images, index: int) -> tuple[tuple[int, int], Picture]:
+    """Width and height of an image, and the picture."""
+    picture = Picture.of(images.read(index))
+    return picture.size, picture
+
+
+def _of_header(images: Any, index: int) -> tuple[tuple[int, int], Picture]:
+    """Width and height of an image, and a picture like it of one pixel."""
+    seen: Header = images.header(index)
     pixel = np.zeros((1, 1, seen.channels), seen.dtype)
     return seen.size, Picture(pixel, seen.colour, pixel[:, :, 0] if seen.alpha else None)
 
 
 def prepare_all(decoded: Decoded, report: Report) -> Iterator[Prepared | UnreadableImage]:
-    """All images in order, prepared by a pool of threads; in place of an unreadable one its error.
-
-    As many as there are processors are under way, since each may be large.
-    """
+    """All images in order, prepared; in place of an unreadable one its error."""
 
     def one(index: int) -> Prepared | UnreadableImage:
         try:
@@ -202,8 +211,16 @@ def prepare_all(decoded: Decoded, report: Report) -> Iterator[Prepared | Unreada
         except UnreadableImage as error:
             return error
 
-    n, n_threads = len(decoded.images), os.cpu_count() or 1
-    waiting: deque[Future[Prepared | UnreadableImage]] = deque()
+    return _in_order(one, len(decoded.images), report)
+
+
+def _in_order(one: Callable[[int], Result], n: int, report: Report) -> Iterator[Result]:
+    """What `one` gives for 0 to n - 1, by a pool of threads.
+
+    As many as there are processors are under way, since each may be large.
+    """
+    n_threads = os.cpu_count() or 1
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(n_threads) as pool:
         for index in range(n + n_threads):
             if index < n:

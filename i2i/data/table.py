@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from PIL import ImageColor
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from i2i.data.geometry import Geometry, Interpolation, Preprocess
 from i2i.images.intake import Intake
@@ -26,6 +26,8 @@ Percentile = Annotated[float, Ge(0), Le(100)]
 
 class DataOptions(Options):
     """How images are prepared, in what batches they come, and what happens to those that cannot be read."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)  # editors show them
 
     preprocess: Preprocess = "resize_and_crop"
     """How images become the size that is trained on, by the names of the pix2pix authors' code."""
