@@ -330,6 +330,24 @@ def test_a_profile_cannot_move_the_cursor(folders):
     assert "\x1b" not in told.out and r"\x1b[2J<b>built!" in told.out
 
 
+def test_a_table_of_many_kinds_stays_short(folders):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for i in range(20):
+        np.save(folders["a"] / f"{i}.npy", np.asarray(drawing(300 + i, (40 + i, 40))))
+        profile = srgb.replace("built".encode("utf-16-be"), f"b{i:04}".encode("utf-16-be"))
+        drawing(400 + i).save(folders["a"] / f"{i}.png", icc_profile=profile)
+    told = i2i("data", "check", f"--a={folders['a']}").out
+    assert "mode uint8: 20" in told and "14 others" in told and told.count("sRGB") == 6
+    (part,) = json.loads(i2i("data", "check", f"--a={folders['a']}", "--json").out)["parts"]
+    assert len(part["profiles"]) == 20
+
+
+def test_versions_among_held_out_images_are_told(folders):
+    drawing(200).resize((50, 40)).save(folders["test_a"] / "version.png")
+    (text,) = messages(folders)["note"]
+    assert text.startswith("almost like another one: 2 of 7 images of a (test) | ")
+
+
 def test_sizes_that_are_enlarged_squeezed_or_too_small(folders):
     drawing(60, (24, 24)).save(folders["a"] / "small.png")
     drawing(61, (400, 100)).save(folders["a"] / "wide.png")

@@ -104,9 +104,8 @@ def _tell(report: Report) -> None:
 
     parts = [facts(part) for part in report.images.parts]
     console.print(_table(parts))
-    for part in parts:
-        if part.n_sizes > 1:
-            console.print(_histogram(part))
+    if uneven := [part for part in parts if part.n_sizes > 1]:
+        console.print(_histogram(uneven))
     for finding in report.findings:
         _tell_finding(finding)
     if report.estimate:
@@ -122,7 +121,7 @@ def _tell(report: Report) -> None:
 
 
 def _table(parts: list[Facts]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     rows = [(part.title, f"{part.n_images:,}", *part.texts()) for part in parts]
     columns = [column for column in zip(HEADINGS, *rows, strict=True) if any(column[1:])]
     for heading, *_ in columns:
@@ -137,14 +136,15 @@ def _table(parts: list[Facts]) -> Table:
     return table
 
 
-def _histogram(part: Facts) -> Padding:
+def _histogram(parts: list[Facts]) -> Padding:
     """How many images have a shorter side between two powers of two."""
     table = Table.grid(padding=(0, 1, 0, 0))
-    most = max(part.sides.values())
-    for index, (sides, n) in enumerate(part.sides.items()):
-        heading = f"shorter side of {part.title}" if index == 0 else ""
-        bar = "█" * round(BAR * n / most) or "▏" * (n > 0)
-        table.add_row(Text(heading), Text(f"{sides} px", justify="right"), Text(bar, "cyan"), f"{n:,}")
+    for part in parts:
+        most = max(part.sides.values())
+        for index, (sides, n) in enumerate(part.sides.items()):
+            heading = f"shorter side of {part.title}" if index == 0 else ""
+            bar = "█" * round(BAR * n / most) or "▏" * (n > 0)
+            table.add_row(Text(heading), Text(f"{sides} px", justify="right"), Text(bar, "cyan"), f"{n:,}")
     return Padding(table, (1, 0, 0, 0))
 
 

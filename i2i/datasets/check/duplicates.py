@@ -30,8 +30,7 @@ def repeated(images: ImageSet) -> Iterator[Finding]:
         yield from _same(images, one, other)
     for number in numbers:
         yield from _more_than_once(images, number)
-    trained = (number for number in numbers if images.parts[number].split == "train")
-    for one, other in (*between, *((number, number) for number in trained)):
+    for one, other in (*between, *((number, number) for number in numbers)):
         yield from _alike(images, one, other)
 
 

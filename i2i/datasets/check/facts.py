@@ -13,6 +13,8 @@ from i2i.datasets.check.findings import counted
 from i2i.datasets.check.sets import Part
 from i2i.images import Header
 
+N_SHOWN = 6
+"""Kinds, formats, modes and profiles in words; foreign files may have any number of them."""
 Size = tuple[int, int]
 """Width and height, in px."""
 
@@ -75,8 +77,8 @@ class Facts:
             each = f"{min(counts):,} to {max(counts):,}" if len({*counts}) > 1 else f"{max(counts):,}"
             pixels.append(f"{counted(len(counts), 'class', 'classes')} of {each}")
         files = _shares(self.formats)
-        files += [f"stored as {', '.join(_shares(self.modes))}"] if len(self.modes) > 1 else []
-        files += [f"profile {', '.join(_shares(self.profiles))}"] if self.profiles else []
+        files += [f"mode {mode}" for mode in _shares(self.modes)] if len(self.modes) > 1 else []
+        files += [f"profile {profile}" for profile in _shares(self.profiles)]
         return "\n".join(sizes), "\n".join(pixels), "\n".join(files)
 
 
@@ -100,7 +102,7 @@ def facts(part: Part) -> Facts:
         sides=_octaves(min(size) for size in sizes),
         kinds=_counted(map(_kind, headers)),
         formats=_counted(header.format.upper() for header in headers),
-        modes=_counted(header.mode for header in headers),
+        modes=_counted(header.mode.partition(" (")[0] for header in headers),  # arrays tell their shape, too
         profiles=_counted(look.profile for look in looks),
         classes=dict(sorted(Counter(part.labels or ()).items())),
         values=part_range(part),
@@ -134,7 +136,10 @@ def _shown(size: Size) -> str:
 
 def _shares(counts: Mapping[str, int]) -> list[str]:
     """Each word with its number, the most frequent first; a word alone needs none."""
-    return list(counts) if len(counts) == 1 else [f"{word}: {n:,}" for word, n in counts.items()]
+    if len(counts) == 1:
+        return list(counts)
+    words, rest = list(counts.items())[:N_SHOWN], list(counts.values())[N_SHOWN:]
+    return [f"{word}: {n:,}" for word, n in words] + ([f"{len(rest):,} others: {sum(rest):,}"] if rest else [])
 
 
 def _octaves(sides: Iterable[int]) -> dict[str, int]:

@@ -25,6 +25,8 @@ from i2i.images.picture import Pixels
 
 N_VALUES = 2**22
 """Of all images together, so many values at most tell the percentiles of deep images."""
+N_LETTERS = 60
+"""Of a profile's name; a foreign file may hold any."""
 GREY = 8
 """Channels that differ by no more, in levels of 256, are those of a grey image: JPEG leaves such differences."""
 
@@ -197,7 +199,7 @@ def _profile_of(picture: Picture) -> str:
         return ""
     try:
         name = ImageCms.getProfileDescription(BytesIO(picture.stored.profile))
-        return printable(name.strip()) or "without a name"
+        return printable(name.strip()[:N_LETTERS]) or "without a name"
     except (ImageCms.PyCMSError, OSError):
         return "damaged"
 
