@@ -16,9 +16,7 @@ from test_cli import i2i, mistake
 from test_docs import DOCS, commands, options, rows
 
 from i2i.data.folders import find_images
-from i2i.datasets import prepare as preparing
-from i2i.datasets import sets
-from i2i.datasets.prepare import Halves, Outcome, prepare
+from i2i.datasets.prepare import Halves, Outcome, making, prepare, sets
 from i2i.errors import I2IError
 from i2i.images import read
 
@@ -262,7 +260,7 @@ def test_the_command_says_how_far_it_came_when_interrupted(photos, monkeypatch):
     def prepare(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparing, "prepare", prepare)
+    monkeypatch.setattr("i2i.datasets.prepare.prepare", prepare)
     told = i2i("data", "prepare", "grey", "photos", "-o", "set")
     assert told.code == 130 and told.out == (
         "interrupted; the same command goes on: 0 of 12 images done, 0 of them held out, in set\n"
@@ -271,7 +269,7 @@ def test_the_command_says_how_far_it_came_when_interrupted(photos, monkeypatch):
 
 def test_pieces_get_their_names_when_all_are_written_and_the_first_one_last(photos, monkeypatch):
     """So that a file of which not all pieces were written leaves none and is not taken for done."""
-    write, named = preparing.write, []
+    write, named = making.write, []
 
     def write_all_but_one(picture, to, format):
         if "3_y00014" in str(to):
@@ -280,7 +278,7 @@ def test_pieces_get_their_names_when_all_are_written_and_the_first_one_last(phot
 
     rename = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, to: named.append(to.name) or rename(self, to))
-    monkeypatch.setattr(preparing, "write", write_all_but_one)
+    monkeypatch.setattr(making, "write", write_all_but_one)
     outcome = make(photos, Path("set"), sets.tiles(16, 0))
     assert [str(problem) for problem in outcome.problems] == [f"{photos}/3.png: stop"]
     assert not [name for name in contents(Path("set")) if "/3" in name or "tmp" in name]
@@ -292,7 +290,7 @@ def test_a_full_disk_is_one_message(photos, monkeypatch):
         to.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(preparing, "write", write)
+    monkeypatch.setattr(making, "write", write)
     told = mistake("data", "prepare", "grey", "photos", "-o", "set")
     assert told.count("error:") == 1 and "No space left on device" in told and "set/t" in told and ".tmp" not in told
     assert set(contents(Path("set"))) == {"prepared.json"}

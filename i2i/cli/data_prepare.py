@@ -43,8 +43,7 @@ def _run(
 ) -> None:
     """Makes a set, tells how far it came, and prints what a recipe says to train on it."""
     from i2i.data.folders import find_images
-    from i2i.datasets.prepare import Halves, Outcome, prepare
-    from i2i.datasets.proposal import recipe_lines
+    from i2i.datasets.prepare import Halves, Outcome, prepare, recipe_lines
     from i2i.loop import warn_by
 
     warn_by(lambda text: errors.print(text, soft_wrap=True, markup=False))
@@ -92,7 +91,7 @@ def edges(
     values: Values = None,
 ) -> "Maker":
     """Pairs of edges and photos: Canny's lines, black on white."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.edges(sigma, low, high, values)
 
@@ -100,7 +99,7 @@ def edges(
 @_command
 def grey() -> "Maker":
     """Pairs of grey images and photos."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.grey()
 
@@ -108,7 +107,7 @@ def grey() -> "Maker":
 @_command
 def lab() -> "Maker":
     """Pairs of lightness and colour: L of CIE Lab, and its a and b."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.lab()
 
@@ -119,7 +118,7 @@ def low_resolution(
     interpolation: Annotated[Interpolation, typer.Option(help="How.")] = "bicubic",
 ) -> "Maker":
     """Pairs of images that have lost their detail and photos, both of one size."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.low_resolution(factor, interpolation)
 
@@ -131,7 +130,7 @@ def holes(
     values: Values = None,
 ) -> "Maker":
     """Pairs of images with holes and photos, and masks that are white in the holes."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.holes(share, shape, values)
 
@@ -142,7 +141,7 @@ def pairs(
 ) -> "Maker":
     """Files with both images of a pair side by side, that of the first folder on the left."""
     from i2i.data.folders import find_all
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     a, b = find_all((photos, "PHOTOS"), (partners, "PARTNERS"))
     return sets.pairs(a, b)
@@ -151,7 +150,7 @@ def pairs(
 @_command
 def pages() -> "Maker":
     """The pages of TIFF files, as files of their own."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.pages()
 
@@ -162,7 +161,7 @@ def tiles(
     overlap: Annotated[int, typer.Option(min=0, help="Of neighbours, in px.")] = 0,
 ) -> "Maker":
     """Squares that cover large images."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.tiles(size, overlap)
 
@@ -170,7 +169,7 @@ def tiles(
 @_command
 def split() -> "Maker":
     """Copies of the images, some to train on and some for the test."""
-    from i2i.datasets import sets
+    from i2i.datasets.prepare import sets
 
     return sets.split()
 

@@ -6,8 +6,8 @@ import torch
 from kornia.filters import canny as kornia_canny
 from PIL import Image
 
-from i2i.datasets import canny, makers
-from i2i.datasets.holes import hole_mask, holes
+from i2i.datasets.prepare import canny, partners
+from i2i.datasets.prepare.holes import hole_mask, holes
 from i2i.images import Picture
 from i2i.images.values import Range
 
@@ -39,7 +39,7 @@ def step(dtype, dark, bright, height=20, width=30, column=12):
 )
 @pytest.mark.parametrize("sigma", [0, 1])
 def test_the_edge_of_a_step_is_one_black_line_where_it_is(picture, values, sigma):
-    found = makers.edges(picture, sigma=sigma, low=0.1, high=0.2, values=values)
+    found = partners.edges(picture, sigma=sigma, low=0.1, high=0.2, values=values)
     assert (found.colour, found.pixels.dtype, found.size) == ("grey", np.uint8, picture.size)
     columns = np.flatnonzero((found.pixels[:, :, 0] == 0).all(0))
     assert len(columns) == 1 and columns[0] in (11, 12)  # the step lies between these two
@@ -48,8 +48,8 @@ def test_the_edge_of_a_step_is_one_black_line_where_it_is(picture, values, sigma
 
 def test_a_step_shows_if_its_gradient_passes_the_threshold():
     # Sobel's weights add up to 4 across a step of 1 where nothing is blurred.
-    assert (makers.edges(step("float32", 0.2, 0.3), sigma=0, low=0.1, high=0.39).pixels == 0).any()
-    assert (makers.edges(step("float32", 0.2, 0.3), sigma=0, low=0.1, high=0.41).pixels == 255).all()
+    assert (partners.edges(step("float32", 0.2, 0.3), sigma=0, low=0.1, high=0.39).pixels == 0).any()
+    assert (partners.edges(step("float32", 0.2, 0.3), sigma=0, low=0.1, high=0.41).pixels == 255).all()
 
 
 @pytest.mark.parametrize("n_pixels", [1, 1 << 20])
@@ -78,15 +78,15 @@ def test_a_weak_line_is_kept_as_far_as_it_hangs_on_a_strong_pixel():
 
 def test_images_smaller_than_the_blur_are_refused():
     with pytest.raises(ValueError, match="is 5x4 px, too small"):
-        makers.edges(noise(4, 5), sigma=2)
+        partners.edges(noise(4, 5), sigma=2)
 
 
 def test_grey_is_the_luma_of_itu_r_601():
     picture = noise()
-    assert np.array_equal(makers.grey(picture).pixels[:, :, 0], Image.fromarray(picture.pixels).convert("L"))
+    assert np.array_equal(partners.grey(picture).pixels[:, :, 0], Image.fromarray(picture.pixels).convert("L"))
     for dtype, tolerance in (("uint16", 1), ("float32", 1e-5)):  # Pillow's weights are whole 65,536ths
         picture = noise(dtype=dtype)
-        found = makers.grey(picture)
+        found = partners.grey(picture)
         expected = picture.pixels.astype(np.float64) @ [0.299, 0.587, 0.114]
         assert found.pixels.dtype == dtype and found.colour == "grey"
         assert np.abs(found.pixels[:, :, 0] - expected).max() <= tolerance
@@ -106,7 +106,7 @@ def test_lab_is_that_of_the_cie_in_the_numbers_of_icc_profiles(dtype):
     picture = noise(dtype=dtype)
     most = 1 if dtype == "float32" else np.iinfo(dtype).max
     expected = cie_lab(picture.pixels.astype(np.float64) / most)
-    lightness, colour = makers.lab(picture)
+    lightness, colour = partners.lab(picture)
     assert (lightness.colour, colour.colour) == ("grey", "bands")
     assert lightness.pixels.dtype == colour.pixels.dtype == np.uint16 and colour.pixels.shape[2] == 2
     assert np.abs(lightness.pixels[:, :, 0] / 655.35 - expected[:, :, 0]).max() < 0.002
@@ -114,17 +114,17 @@ def test_lab_is_that_of_the_cie_in_the_numbers_of_icc_profiles(dtype):
 
 
 def test_lab_of_white_and_of_floats_that_are_no_colours():
-    lightness, colour = makers.lab(Picture.of(np.full((4, 4, 3), 255, np.uint8)))
+    lightness, colour = partners.lab(Picture.of(np.full((4, 4, 3), 255, np.uint8)))
     assert (lightness.pixels == 65535).all() and (np.abs(colour.pixels - 128.0 * 257) <= 5).all()
     with pytest.raises(ValueError, match="holds floats from 0 to 300; without a range"):
-        makers.lab(Picture.of(np.array([[[0, 3, 300]]], np.float32)))
+        partners.lab(Picture.of(np.array([[[0, 3, 300]]], np.float32)))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_low_resolution_leaves_one_colour_as_it_is(dtype, channels):
     picture = Picture.of(np.full((21, 34, channels), 1 if dtype.startswith("float") else 77, dtype))
-    found = makers.low_resolution(picture, factor=4)
+    found = partners.low_resolution(picture, factor=4)
     assert np.array_equal(found.pixels, picture.pixels) and found.pixels.dtype == dtype
 
 
@@ -132,7 +132,7 @@ def test_low_resolution_leaves_one_colour_as_it_is(dtype, channels):
 def test_low_resolution_is_pillows_resize_there_and_back(interpolation):
     picture, how = noise(21, 34), Image.Resampling[interpolation.upper()]
     small = Image.fromarray(picture.pixels).resize((round(34 / 4), round(21 / 4)), how)
-    found = makers.low_resolution(picture, factor=4, interpolation=interpolation)
+    found = partners.low_resolution(picture, factor=4, interpolation=interpolation)
     assert np.array_equal(found.pixels, small.resize((34, 21), how))
 
 
@@ -164,7 +164,7 @@ def test_the_mask_of_holes_marks_the_pixels_that_changed(dtype, values, middle, 
     assert np.array_equal(again.pixels, mask.pixels) and not np.array_equal(other.pixels, mask.pixels)
 
 
-@pytest.mark.parametrize("make", [makers.edges, makers.grey, lambda p: makers.lab(p)[0], makers.low_resolution])
+@pytest.mark.parametrize("make", [partners.edges, partners.grey, lambda p: partners.lab(p)[0], partners.low_resolution])
 def test_what_is_transparent_is_put_on_white(make):
     picture = noise(channels=4)
     picture.alpha[:] = np.where(picture.alpha < 128, 0, 255)
@@ -177,7 +177,7 @@ def test_what_is_transparent_is_put_on_white(make):
 def test_tiles_cover_the_picture_and_say_where_they_lie(size, overlap):
     picture = noise(21, 34, 4)
     whole = np.full((21, 34, 4), 255, np.uint8)
-    for name, tile in makers.tiles(picture, size=size, overlap=overlap):
+    for name, tile in partners.tiles(picture, size=size, overlap=overlap):
         top, left = int(name[2:7]), int(name[9:14])
         height, width = tile.pixels.shape[:2]
         assert (height, width) == (min(size, 21), min(size, 34))
@@ -187,16 +187,16 @@ def test_tiles_cover_the_picture_and_say_where_they_lie(size, overlap):
 
 def test_the_tiles_of_a_row_overlap_by_what_was_asked_and_the_last_ends_with_the_picture():
     picture = noise(10, 25)
-    assert [name for name, _ in makers.tiles(picture, size=10, overlap=2)] == [
+    assert [name for name, _ in partners.tiles(picture, size=10, overlap=2)] == [
         "_y00000_x00000", "_y00000_x00008", "_y00000_x00015"
     ]  # fmt: skip
 
 
 def test_side_by_side_takes_the_larger_number_of_channels_and_refuses_other_sizes():
     left, right = noise(channels=1), noise(seed=1)
-    found = makers.side_by_side(left, right)
+    found = partners.side_by_side(left, right)
     assert np.array_equal(found.pixels[:, :32], np.repeat(left.pixels, 3, 2)) and found.colour == "rgb"
     assert np.array_equal(found.pixels[:, 32:], right.pixels)
     for other in (noise(24, 30), noise(20, 32), noise(dtype="uint16")):
         with pytest.raises(ValueError, match="and its partner"):
-            makers.side_by_side(left, other)
+            partners.side_by_side(left, other)

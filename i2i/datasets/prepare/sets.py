@@ -13,10 +13,10 @@ import torch
 from i2i.data.folders import ImageFiles
 from i2i.data.geometry import Interpolation
 from i2i.data.matching import Named
-from i2i.datasets import makers
-from i2i.datasets.holes import Shape
-from i2i.datasets.holes import holes as with_holes
-from i2i.datasets.prepare import Made, Maker, shown
+from i2i.datasets.prepare import partners
+from i2i.datasets.prepare.holes import Shape
+from i2i.datasets.prepare.holes import holes as with_holes
+from i2i.datasets.prepare.making import Made, Maker, shown
 from i2i.errors import I2IError, Problem
 from i2i.images import Picture, header, read, read_pages
 from i2i.images.values import Range
@@ -26,31 +26,31 @@ Limits = tuple[float, float] | None
 
 
 def edges(sigma: float, low: float, high: float, values: Limits) -> Maker:
-    """See `makers.edges`. Raises I2IError for thresholds or a range that fall."""
+    """See `partners.edges`. Raises I2IError for thresholds or a range that fall."""
     if low > high:
         raise I2IError(Problem("--low", f"is at most --high, which is {high:g}, not {low:g}"))
     torch.set_num_threads(1)  # each file has a thread
-    make = partial(makers.edges, sigma=sigma, low=low, high=high, values=_range(values))
+    make = partial(partners.edges, sigma=sigma, low=low, high=high, values=_range(values))
     return _of_photos("edges", make, {"sigma": sigma, "low": low, "high": high, "range": values})
 
 
 def grey() -> Maker:
-    """See `makers.grey`."""
-    return _of_photos("grey", makers.grey, {})
+    """See `partners.grey`."""
+    return _of_photos("grey", partners.grey, {})
 
 
 def low_resolution(factor: float, interpolation: Interpolation) -> Maker:
-    """See `makers.low_resolution`."""
-    make = partial(makers.low_resolution, factor=factor, interpolation=interpolation)
+    """See `partners.low_resolution`."""
+    make = partial(partners.low_resolution, factor=factor, interpolation=interpolation)
     return _of_photos("low_resolution", make, {"factor": factor, "interpolation": interpolation})
 
 
 def lab() -> Maker:
-    """See `makers.lab`."""
+    """See `partners.lab`."""
     torch.set_num_threads(1)
 
     def make(file: Path, _: np.random.Generator) -> Made:
-        lightness, colour = makers.lab(read(file))
+        lightness, colour = partners.lab(read(file))
         return {"a": lightness, "b": colour}
 
     return Maker("lab", make, {"a": "", "b": ""}, domains=("lightness", "colour"))
@@ -69,14 +69,14 @@ def holes(share: float, shape: Shape, values: Limits) -> Maker:
 
 
 def pairs(a: ImageFiles, b: ImageFiles) -> Maker:
-    """See `makers.side_by_side`; files of the same name, whatever their suffix. Raises I2IError for those without."""
+    """See `partners.side_by_side`; files of the same name, whatever their suffix. Raises I2IError for those without."""
     named_a, named_b = (Named.of(f.folder, f.names) for f in (a, b))
     if wrong := [*named_a.alone(named_b), *named_b.alone(named_a), *named_b.twice()]:
         raise I2IError(*wrong)
     partner = {a.folder / names[0]: b.folder / named_b.names[key][0] for key, names in named_a.names.items()}
 
     def make(file: Path, _: np.random.Generator) -> Made:
-        return {"": makers.side_by_side(read(file), read(partner[file]))}
+        return {"": partners.side_by_side(read(file), read(partner[file]))}
 
     return Maker("pairs", make, {"": ""}, {"partners": shown(b.folder.resolve())}, "side_by_side")
 
@@ -91,12 +91,12 @@ def pages() -> Maker:
 
 
 def tiles(size: int, overlap: int) -> Maker:
-    """See `makers.tiles`. Raises I2IError for an overlap that a tile has no room for."""
+    """See `partners.tiles`. Raises I2IError for an overlap that a tile has no room for."""
     if overlap >= size:
         raise I2IError(Problem("--overlap", f"is less than --size, which is {size}, not {overlap}"))
 
     def make(file: Path, _: np.random.Generator) -> Made:
-        return {"": makers.tiles(read(file), size=size, overlap=overlap)}
+        return {"": partners.tiles(read(file), size=size, overlap=overlap)}
 
     return Maker("tiles", make, {"": "_y00000_x00000"}, {"size": size, "overlap": overlap}, "one domain")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.data.folders import find_images
-from i2i.datasets.prepare import Maker
+from i2i.datasets.prepare.making import Maker
 from i2i.images import header
 from i2i.manual import toml
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from i2i.datasets.makers import on_white, range_of
+from i2i.datasets.prepare.partners import on_white, range_of
 from i2i.images import Picture
 from i2i.images.values import Range
 

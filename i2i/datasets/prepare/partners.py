@@ -45,7 +45,7 @@ def edges(
             sharp step has a gradient of 4 without a blur, and of 2.6 with a sigma of 1.
         values: from black to white.
     """
-    from i2i.datasets.canny import canny
+    from i2i.datasets.prepare.canny import canny
 
     image = unit(grey(picture), values)[:, :, 0]
     return Picture.of(np.where(canny(image, sigma, low, high), 0, 255).astype(np.uint8))
