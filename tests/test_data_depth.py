@@ -1,13 +1,14 @@
 """Depth: 16 bits, floats and many channels from the source to the batch, and the ranges of their values."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 
 from i2i.data import DataOptions, Split, open_data
-from i2i.data.pixels import Preparation
+from i2i.data.pixels import Decoded, Preparation
 from i2i.errors import I2IError, Problem
 from i2i.images import Header, Picture, UnreadableImage
 from i2i.images.intake import Intake
@@ -157,6 +158,24 @@ def test_a_set_held_out_of_which_nothing_is_left_is_told():
     told = pytest.warns(UserWarning, match="1 image of b left out")
     with told, pytest.raises(I2IError, match="none of the held-out b images is left"):
         open_data(options, source, paired=False, seed=0)
+
+
+def test_percentiles_are_of_all_columns_alike():
+    stripes = np.where(np.arange(1000) % 10 == 0, 900, np.arange(1000) % 10).astype(np.uint16)
+    image = Arrays(np.tile(stripes, (1000, 1))[:, :, None])  # a million values, of which 50,000 are taken
+    found = opened(image, image, range="auto", range_percentiles=[0, 85], preprocess="crop").ranges[0]
+    assert (found.low, found.high) == tuple(np.percentile(image.arrays[0], (0, 85))) == (1, 9)
+
+
+def test_measuring_without_the_cache_holds_no_more_than_a_few_images():
+    images = Arrays(*(np.full((256, 256, 1), i, np.float32) for i in range(40)))
+    decoded = Decoded(images, Preparation(Intake(1), DataOptions(preprocess="none").geometry()), np.dtype(np.float32))
+    tracemalloc.start()
+    try:
+        assert decoded.extremes() == (0, 39)
+        assert tracemalloc.get_traced_memory()[1] < 0.5 * sum(array.nbytes for array in images.arrays)
+    finally:
+        tracemalloc.stop()
 
 
 def test_percentiles_pass_over_what_cannot_be_decoded():

@@ -138,8 +138,9 @@ class Decoded:
         return prepared
 
     def extremes(self) -> tuple[float, float]:
-        found = [p for p in prepare_all(self, lambda done, total: None) if isinstance(p, Prepared)]
-        return min((p.least for p in found), default=0.0), max((p.largest for p in found), default=0.0)
+        prepared = prepare_all(self, lambda done, total: None)
+        ends = [(image.least, image.largest) for image in prepared if isinstance(image, Prepared)]  # without the pixels
+        return min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
 
 
 def mixed(name: str, dtype: np.dtype[Any], others: np.dtype[Any]) -> UnreadableImage:

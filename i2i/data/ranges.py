@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -70,7 +71,10 @@ def _percentiles(domain: Domain, percentiles: tuple[float, float]) -> tuple[floa
     some = []
     for place in places:
         with suppress(UnreadableImage):  # the training tells of it, when it comes to it
-            values = domain.pixels[domain.usable[place]].reshape(-1)
-            some.append(values[:: -(-len(values) // N_VALUES)])
+            pixels = domain.pixels[domain.usable[place]]
+            step = math.ceil(pixels.size / N_VALUES)
+            while math.gcd(step, pixels.shape[2]) > 1:  # else some columns only
+                step += 1
+            some.append(pixels.reshape(-1)[::step])
     low, high = np.percentile(np.concatenate(some), percentiles) if some else (0, 0)
     return float(low), float(high)
