@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import time
 
 import numpy as np
@@ -29,6 +30,23 @@ def not_finite():
     return values
 
 
+def looped(n_pages, n_tags):
+    """A TIFF whose pages lie in each other: little to store, and much to read."""
+    file = bytearray(8 + 12 * (n_pages + n_tags))
+    file[:8] = b"II*\0\x08\0\0\0"
+    for i in range(n_pages):
+        start = 8 + 12 * i
+        struct.pack_into("<H", file, start, n_tags)
+        struct.pack_into("<I", file, start + 2 + 12 * n_tags, start + 12 if i < n_pages - 1 else 0)
+    return bytes(file)
+
+
+def wide_webp():
+    content = bytearray(saved(Image.new("RGBA", (8, 8), "red"), "WEBP", exif=pictures.exif(1)))
+    content[24:30] = b"\xff\x3f\0\xff\x3f\0"  # the size of the whole, less 1
+    return bytes(content)
+
+
 PHOTO = np.asarray(Image.fromarray(noise(9, 12)).resize((120, 90)))
 
 REFUSED = {
@@ -52,6 +70,12 @@ REFUSED = {
     "bomb16.png": (png(100_000, 100_000, 16, 6, bytes(1000)), "is 100000x100000, more than 178 million pixels"),
     "bomb.tif": (raw_tiff(bytes(48), t256=100_000, t257=100_000), "is 100000x100000, more than 178 million pixels"),
     "bands.tif": (raw_tiff(bytes(48), t256=10_000, t257=10_000, t277=99), "is 10000x10000 with 99 channels of uint8"),
+    "bomb.webp": (wide_webp(), "has more than 178 million pixels; make it smaller"),
+    "bomb_pages.tif": (looped(2000, 1000), "not all of its pages are there"),
+    "minus.npy": (
+        npy(noise()).replace(b"(6, 8, 3), } ", b"(-1, 8, 3), }"),
+        "is 8x-1 with 3 channels: there is nothing",
+    ),
     "moving.gif": (animated("GIF"), "is an animation or has several pages (3)"),
     "moving.webp": (animated("WEBP"), "is an animation or has several pages (3)"),
     "moving.png": (animated("PNG"), "is an animation or has several pages (3)"),
@@ -90,7 +114,7 @@ def test_each_is_one_message_that_names_the_file(tmp_path, name, capfd, recwarn,
     assert not out + err and not recwarn.list and not caplog.records
 
 
-@pytest.mark.parametrize("name", ["bomb.png", "bomb16.png", "bomb.tif", "bands.tif"])
+@pytest.mark.parametrize("name", ["bomb.png", "bomb16.png", "bomb.tif", "bomb.webp", "bomb_pages.tif", "bands.tif"])
 def test_bombs_are_refused_at_once(name):
     start = time.perf_counter()
     with pytest.raises(UnreadableImage):

@@ -53,7 +53,7 @@ class Header:
     def checked(self) -> Header:
         """The header itself, if a picture of this kind and size is read. Raises Refused."""
         width, height = self.size
-        if not width or not height or not self.channels:
+        if min(width, height, self.channels) < 1:
             raise Refused(f"is {width}x{height} with {self.channels} channels: there is nothing in it")
         if self.dtype not in TYPES:
             instead = _INSTEAD.get(_kind(self.dtype), "uint8, uint16 or float32")

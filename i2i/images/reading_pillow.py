@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from i2i.images import reading_png
-from i2i.images.headers import Header, Refused
+from i2i.images.headers import MAX_PIXELS, Header, Refused
 from i2i.images.orientation import reset_exif, reset_xmp, turned, upright
 from i2i.images.picture import Picture, Stored
 from i2i.images.profiles import from_cmyk
@@ -68,7 +69,10 @@ def _opened(file: BinaryIO) -> ImageFile:
     file.seek(0)
     start = file.read(8)
     file.seek(0)
-    image = next(opener for magic, opener in _OPENERS.items() if start.startswith(magic))(file)
+    try:
+        image = next(opener for magic, opener in _OPENERS.items() if start.startswith(magic))(file)
+    except DecompressionBombError as error:
+        raise Refused(f"has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller") from error
     if (n_frames := getattr(image, "n_frames", 1)) > 1:
         raise Refused(f"is an animation or has several pages ({n_frames}); save the one you mean as a file of its own")
     if image.mode not in _MODES:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from io import SEEK_CUR, SEEK_END
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -91,6 +92,7 @@ def _n_pages(tiff: TiffFile, file: BinaryIO) -> int:
     head, counted, pointer, entry = (8, "Q", "Q", 20) if tiff.is_bigtiff else (4, "H", "I", 12)
     count, offset = struct.Struct(tiff.byteorder + counted), struct.Struct(tiff.byteorder + pointer)
     seen: set[int] = set()
+    left = file.seek(0, SEEK_END)  # bytes that are in no page's tags yet
     try:
         file.seek(head)
         while (start := offset.unpack(file.read(offset.size))[0]) and start not in seen:
@@ -98,7 +100,10 @@ def _n_pages(tiff: TiffFile, file: BinaryIO) -> int:
                 raise Refused(f"has more than {MAX_PAGES:,} pages")
             seen.add(start)
             file.seek(start)
-            file.seek(count.unpack(file.read(count.size))[0] * entry, 1)
+            length = count.unpack(file.read(count.size))[0] * entry
+            if (left := left - length) < 0:  # or they lie in each other: few bytes that take hours
+                raise Refused(_INCOMPLETE)
+            file.seek(length, SEEK_CUR)
     except struct.error:
         start = -1
     if start or not seen:
