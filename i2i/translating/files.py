@@ -201,14 +201,17 @@ def _translated(
     translator: Translator, batch: Sequence[Ready], batch_size: int
 ) -> Iterator[tuple[Ready, Unit | Exception]]:
     """Each picture with what the network makes of it, or with what went wrong; one by one if memory is short."""
+    results: Sequence[Unit | Exception]
     try:
-        yield from zip(batch, run(translator, [ready.taken.unit for ready in batch], batch_size), strict=True)
+        results = run(translator, [ready.taken.unit for ready in batch], batch_size)
     except Exception as error:
-        if len(batch) > 1 and memory_is_full(error):
-            for ready in batch:
-                yield from _translated(translator, [ready], 1)
-        else:
-            yield from ((ready, error) for ready in batch)
+        # Its traceback would keep what the network has computed, in the memory that is short.
+        results = [error.with_traceback(None) if memory_is_full(error) else error] * len(batch)
+    if batch_size > 1 and isinstance(results[0], Exception) and memory_is_full(results[0]):
+        for ready in batch:
+            yield from _translated(translator, [ready], 1)
+    else:
+        yield from zip(batch, results, strict=True)
 
 
 def _problems(place: Place, error: BaseException) -> list[Problem]:
