@@ -20,7 +20,8 @@ from torch import Tensor
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well, and is removed when it does not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # its own may leave no room for a mark
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     try:
         yield temporary
         sync(temporary)
