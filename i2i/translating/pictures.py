@@ -152,17 +152,18 @@ def type_for(dtype: np.dtype[Any], taken: Range | None, given: Range | None) -> 
         dtype: of the input.
         taken, given: declared ranges of the domains translated from and to.
     """
-    if given is None or given == taken or _holds(dtype, given):
+    if given is None or _holds(dtype, given, coarsely=given == taken):
         return dtype
     names = ("float32", "float64") if dtype.kind == "f" else (name for name in TYPES if name != "float16")
     return next(other for other in map(np.dtype, names) if _holds(other, given))  # float16: few programs read it
 
 
-def _holds(dtype: np.dtype[Any], range: Range) -> bool:
+def _holds(dtype: np.dtype[Any], range: Range, coarsely: bool = False) -> bool:
+    """Whether a type has all values of a range and, unless it may do so coarsely, levels enough between."""
     if dtype.kind == "f":
         return max(abs(range.low), abs(range.high)) <= float(np.finfo(dtype).max)
     whole = Range.of(dtype)
-    return whole.low <= range.low and range.high <= whole.high and range.high - range.low >= LEVELS - 1
+    return whole.low <= range.low and range.high <= whole.high and (coarsely or range.high - range.low >= LEVELS - 1)
 
 
 def _pages(picture: Picture, n_pages: int) -> Iterator[Picture]:
