@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,6 +58,7 @@ def find_inputs(images: Sequence[str], out: Path | None) -> tuple[list[Place], i
     Raises I2IError for whatever is not there.
     """
     found: dict[str, Path] = {}
+    out_is_given = False
     tops: list[str] = []
     problems: list[Problem] = []
     n_left_out = 0
@@ -68,10 +70,12 @@ def find_inputs(images: Sequence[str], out: Path | None) -> tuple[list[Place], i
             tops.append(_absolute(path.parent))
             found.setdefault(_absolute(path), path)
             continue
-        tops.append(top := _absolute(path))
-        if out and top == _absolute(out):
-            problems.append(Problem("--out", f"{str(out)!r} is the folder of the images; choose another one"))
+        if out and _absolute(path) == _absolute(out):  # the shell's in/* meets in/out when the command runs again
+            out_is_given = True
+            with suppress(I2IError):
+                n_left_out += len(find_images(path, "IMAGES"))
             continue
+        tops.append(_absolute(path))
         with collecting(problems):
             files = [path / name for name in find_images(path, "IMAGES").names]
             kept = [f for f in files if not (inside_out and _absolute(f).startswith(inside_out))]
@@ -79,6 +83,8 @@ def find_inputs(images: Sequence[str], out: Path | None) -> tuple[list[Place], i
                 raise I2IError(Problem("IMAGES", f"the folder {str(path)!r} holds no image but those in {str(out)!r}"))
             n_left_out += len(files) - len(kept)
             found |= {_absolute(f): found.get(_absolute(f), f) for f in kept}
+    if out_is_given and not found:
+        problems.append(Problem("--out", f"{str(out)!r} is the folder of the images; choose another one"))
     if problems:
         raise I2IError(*problems)
     try:
@@ -103,7 +109,7 @@ def _key(name: Path) -> str:
 def _meant(given: str, problems: list[Problem]) -> Iterable[Path]:
     """What is called so; else, of a pattern, what it matches."""
     path = Path(given).expanduser()
-    if os.path.lexists(path):
+    if given and os.path.lexists(path):  # Path("") is the folder that one is in
         return [path]
     if glob.has_magic(given):
         if matches := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207 (which knows no absolute patterns)
