@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -22,7 +23,7 @@ from i2i.engine import Engine
 from i2i.errors import I2IError, Problem
 from i2i.images import Picture, Stored
 from i2i.images.picture import Pixels
-from i2i.images.profiles import fault
+from i2i.images.profiles import fault, from_cmyk
 from i2i.images.values import Range
 from i2i.translate import Translator, find_translator
 from i2i.translating.pictures import give, run, take
@@ -99,7 +100,7 @@ class Model:
         with _in_python():
             translator = self._to(to)
         if isinstance(images, (list, tuple)):
-            return [self._one(translator, image, f"image {i}") for i, image in enumerate(images)]
+            return list(map(partial(self._one, translator), images, (f"image {i}" for i in range(len(images)))))
         return self._one(translator, images, "image")
 
     def _to(self, to: str | None) -> Translator:
@@ -162,10 +163,18 @@ def _opened(image: Any) -> Opened:
 def _opened_pillow(image: Image.Image) -> Opened:
     if image.mode == "I":
         raise ValueError("has the mode I, of which nothing says what is white; convert it to I;16, F or L")
-    deep = image.mode == "F" or image.mode.startswith("I;16")
-    picture = Picture.of(np.asarray(image, np.float32 if image.mode == "F" else np.uint16) if deep else image)
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"is damaged or truncated ({error})") from None
     profile = image.info.get("icc_profile") or b""
-    if profile and not fault(profile, picture.pixels.shape[2]):  # that of CMYK is none of the RGB it has become
+    if image.mode == "CMYK":
+        rgb, profile = from_cmyk(np.asarray(image), profile)
+        picture = Picture(rgb, "rgb")
+    else:
+        deep = image.mode == "F" or image.mode.startswith("I;16")
+        picture = Picture.of(np.asarray(image, np.float32 if image.mode == "F" else np.uint16) if deep else image)
+    if profile and not fault(profile, picture.pixels.shape[2]):
         picture = replace(picture, stored=Stored(profile=profile))
 
     def back(results: list[Picture]) -> Image.Image:

@@ -9,10 +9,12 @@ import identity
 import numpy as np
 import pytest
 import torch
+from pictures import ink_profile
 from PIL import Image
 
 import i2i
 from i2i.errors import I2IError
+from i2i.images import read
 from i2i.translating import Summary, find_inputs, translate_files
 
 
@@ -73,6 +75,14 @@ def test_pillow_images_of_other_modes_come_out_in_the_nearest(model):
     transparent.putalpha(Image.fromarray(pixels[:, :, 0]))
     result = model.translate(transparent)
     assert result.mode == "RGBA" and np.array_equal(np.asarray(result)[:, :, 3], pixels[:, :, 0])
+
+
+def test_the_profile_of_cmyk_is_applied_as_for_files(model, tmp_path):
+    given = Image.fromarray(noise((9, 14, 3))).convert("CMYK")
+    given.info["icc_profile"] = ink_profile()
+    given.save(tmp_path / "x.tif", icc_profile=ink_profile())
+    assert np.array_equal(model.translate(given), read(tmp_path / "x.tif").pixels)
+    assert not np.array_equal(model.translate(given), given.convert("RGB"))
 
 
 def test_a_pillow_image_keeps_what_it_says_beside_its_pixels(model):
@@ -158,8 +168,9 @@ def test_values_outside_are_clipped_with_a_warning(model):
     given = np.array([[[-0.5, 0.5, 2.0]]], np.float32)
     with pytest.warns(UserWarning, match=r"2 values outside 0 to 1, the range of 'photo', are clipped") as told:
         result = model.translate(given)
+        model.translate([given])
     assert np.allclose(result, [[[0, 0.5, 1]]], atol=1e-6)
-    assert told[0].filename == __file__
+    assert [warning.filename for warning in told] == [__file__] * 2
 
 
 def test_the_numbers_are_those_of_files(model, same, tmp_path):
@@ -238,6 +249,13 @@ def test_mistakes_in_images(model, image, message):
     with pytest.raises(I2IError) as error:
         model.translate(image)
     assert str(error.value).startswith(message)
+
+
+def test_a_truncated_pillow_image_is_told(model, tmp_path):
+    Image.fromarray(noise((64, 64, 3))).save(tmp_path / "x.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:1500])
+    with Image.open(tmp_path / "cut.jpg") as image, pytest.raises(I2IError, match=r"^image 0: is damaged or truncated"):
+        model.translate([image])
 
 
 def test_what_pillow_has_no_mode_for_is_told(tmp_path):
