@@ -1,6 +1,7 @@
 """Files through a translator: what comes out is what went in, but for what the network does; nothing is lost."""
 
 import errno
+import weakref
 from io import BytesIO
 from pathlib import Path
 
@@ -128,6 +129,7 @@ def test_a_network_sees_images_as_in_training():
         ("uint8", None, None, "uint8"),
         ("uint8", (0, 255), (0, 255), "uint8"),
         ("uint8", (0, 1), (0, 1), "uint8"),  # a mask to a mask
+        ("uint8", (0, 65535), (0, 65535), "uint16"),  # a file of 8 bits for a network of 16
         ("uint8", None, (0, 1), "float32"),  # which 8 bits would turn into black and white
         ("uint8", None, (0, 4095), "int16"),
         ("uint8", None, (0, 65535), "uint16"),
@@ -303,6 +305,23 @@ def test_several_folders_files_and_patterns(tmp_path, monkeypatch):
     assert set(names_of([tmp_path / "night" / "..", "day"], None)) >= {"day/1.png", "night/1.png"}
 
 
+def test_a_pattern_that_the_shell_expands_may_meet_the_translations(tmp_path):
+    """The command is the same when it runs again, and so are the names."""
+    folder, out = touched(tmp_path, "in/a/x.png"), tmp_path / "in" / "out"
+    for n_there in range(2):
+        places, n_left_out = find_inputs(sorted(map(str, (folder / "in").iterdir())), out)
+        assert [p.name.as_posix() for p in places] == ["x.png"] and n_left_out == n_there
+        touched(out, *["x.png"] * (n_there + 1))
+    with pytest.raises(I2IError, match="is the folder of the images"):
+        find_inputs([str(out)], out)
+
+
+def test_no_name_is_not_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(touched(tmp_path, "x.png"))
+    with pytest.raises(I2IError, match="there is no file or folder ''"):
+        find_inputs([""], Path("out"))
+
+
 def test_what_is_not_there_is_told_all_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(touched(tmp_path, "photos/x.png", "empty/readme.txt"))
     with pytest.raises(I2IError) as error:
@@ -386,6 +405,32 @@ def test_where_memory_is_short_batches_are_taken_apart_and_large_images_named(tm
     assert summary.written == 3
     (problem,) = summary.problems
     assert problem.where == str(tmp_path / "in" / "large" / "0.png") and "too large for the memory" in problem.message
+
+
+def test_what_is_too_large_gives_its_memory_back_before_the_next_is_tried(tmp_path):
+    """A traceback would keep what the network had computed until then."""
+    computed, kept = [], []
+
+    class Full(Identity):
+        def forward(self, images):
+            kept.append(sum(there() is not None for there in computed))
+            halfway = images * 2
+            computed.append(weakref.ref(halfway))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    tiny.write_images(tmp_path / "in", 2)
+    summary = translated(Translator(Full(3, 3)), tmp_path / "in", tmp_path / "out", batch_size=2)
+    assert len(summary.problems) == 2
+    assert kept == [0, 0, 0]  # two together, then each of them
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    folder = tiny.write_images(tmp_path / "in", 1)
+    name = "猫" * 83 + "xx.png"
+    assert len(name.encode()) == 255
+    (folder / "0.png").rename(folder / name)
+    assert translated(identity(), folder, tmp_path / "out").problems == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
 
 
 def test_an_interruption_leaves_whole_files_and_the_right_number(tmp_path):

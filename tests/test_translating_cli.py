@@ -1,6 +1,7 @@
 """`i2i translate` as a user meets it: pipes, patterns, exit codes and what it says."""
 
 import io
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_a_bad_image_in_a_pipe_writes_nothing(i2i):
         (["in", "-o", "-"], (), "--out: - takes one image, not 2; give a folder"),
         (["-", "-o", "out"], ("stdin",), "IMAGES: - reads an image from stdin, which is the keyboard"),
         (["in/0.png", "-o", "-"], ("stdout",), "--out: - writes an image to stdout, which is the terminal"),
+        (["in", "-o", ""], (), "--out: is empty; give a folder, or - for stdout"),
         (["in", "-o", "in"], (), "--out: 'in' is the folder of the images"),
         (["*.gif", "nowhere", "-o", "out"], (), "IMAGES: nothing matches '*.gif'"),
         (["in", "-o", "out", "--batch-size", "0"], (), "--batch-size"),
@@ -172,6 +174,30 @@ def test_ctrl_c_says_how_many_are_done(i2i, monkeypatch):
         "interrupted: 3 of 8 images translated, flat to deep, in out"
     )
     assert len(list(Path("out").iterdir())) == 3
+
+
+def test_the_end_by_sigterm_is_as_tidy_as_ctrl_c(i2i, monkeypatch):
+    tiny.write_images(Path("in"), 8)
+
+    def stop(translator, units, batch_size):
+        signal.raise_signal(signal.SIGTERM)
+        return units
+
+    monkeypatch.setattr("i2i.translating.files.run", stop)
+    before = signal.getsignal(signal.SIGTERM)
+    told = i2i("in", "-o", "out")
+    assert told.code == 130 and told.out.startswith(b"interrupted: 0 of 8 images translated")
+    assert list(Path("out").iterdir()) == [] and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_terminal_is_not_flooded_with_errors(i2i):
+    Path("in").mkdir()
+    for i in range(30):
+        Path(f"in/{i:02}.png").write_text("hello")
+    assert i2i("in", "-o", "out").err.count("error: in/") == 30
+    told = i2i("in", "-o", "out", terminals=["stderr"])
+    assert told.err.count("error:") == 20
+    assert "and 10 more; 2> errors.txt keeps all of them" in told.err
 
 
 def test_a_full_disk_is_one_message(i2i, monkeypatch):

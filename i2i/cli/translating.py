@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from i2i.images.formats import Format
 
 STREAM = "-"
+N_TOLD = 20
+"""Errors that a terminal shows."""
 
 
 @app.command()
@@ -69,6 +72,7 @@ def translate(
         raise typer.Exit(1 if summary.problems else 0)
     Path(out).mkdir(parents=True, exist_ok=True)
     summary, ended = Summary(len(places)), ""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy as Ctrl-C: no half file stays
     columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -82,7 +86,11 @@ def translate(
         ended = "interrupted: "
         raise typer.Exit(130) from None
     finally:
-        tell(summary.problems)
+        signal.signal(signal.SIGTERM, before)
+        told = summary.problems[:N_TOLD] if errors.is_terminal else summary.problems
+        tell(told)
+        if n_more := len(summary.problems) - len(told):
+            _say([f"and {n_more:,} more; 2> errors.txt keeps all of them"], errors)
         done = f"{ended}{summary.written:,} of {len(places):,} images translated"
         parts = [done, f"{translator.names[0]} to {translator.names[1]}", f"in {out}", summary.pace()]
         _say([", ".join(filter(None, parts)), *summary.notes(translator)], console)
@@ -114,6 +122,8 @@ def _format(name: str) -> Format:
 
 
 def _check_streams(images: list[str], out: str) -> None:
+    if not out:
+        raise I2IError(Problem("--out", "is empty; give a folder, or - for stdout"))
     if STREAM in images and len(images) > 1:
         raise I2IError(Problem("IMAGES", "- stands alone: one image comes from stdin"))
     if STREAM in images and sys.stdin.isatty():
