@@ -461,6 +461,21 @@ def test_a_source_that_refuses_is_looked_at_all_the_same(folders, tmp_path):
     assert told.code == 1 and "have no partner" in told.out and "broken.png" in told.out
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "titles"),
+    [
+        ("horses", "zebras", ["horses", "zebras"]),
+        ("horses/train", "zebras/train", ["horses/train", "zebras/train"]),
+        ("horses/train", "horses/train", ["a", "b"]),
+    ],
+)
+def test_folders_are_told_apart(tmp_path, a, b, titles):
+    for folder in (a, b):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        drawing(1).save(tmp_path / folder / "1.png")
+    assert [part.title for part in of_folders({"a": tmp_path / a, "b": tmp_path / b}).parts] == titles
+
+
 def test_the_command_as_it_is_typed(folders, tmp_path):
     given = [f"--{option.replace('_', '-')}={folder}" for option, folder in folders.items()]
     told = i2i("data", "check", *given)

@@ -17,8 +17,9 @@ from PIL import Image
 from i2i.datasets.check.facts import facts
 from i2i.datasets.check.findings import Place, printable
 from i2i.datasets.check.looking import thumbnail
+from i2i.datasets.check.opening import hearing
 from i2i.datasets.check.report import Report
-from i2i.datasets.check.sets import ImageSet, hearing
+from i2i.datasets.check.sets import ImageSet
 from i2i.errors import I2IError
 from i2i.files import replacing
 from i2i.images import Picture

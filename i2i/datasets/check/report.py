@@ -12,7 +12,8 @@ from i2i.datasets.check.duplicates import repeated
 from i2i.datasets.check.facts import facts
 from i2i.datasets.check.findings import LEVELS, Finding, counted
 from i2i.datasets.check.looking import N_VALUES, Progress
-from i2i.datasets.check.sets import ImageSet, hearing
+from i2i.datasets.check.opening import hearing
+from i2i.datasets.check.sets import ImageSet
 from i2i.measure import in_bytes
 from i2i.watch.wording import duration
 

@@ -1,22 +1,17 @@
-"""A set of images, opened to be looked at: folders, or the source of a recipe."""
+"""A set of images, what was seen of it, and what a training asks of it."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from i2i.data.folders import find_images
-from i2i.data.opening import EXTRAS_FROM, PAIRS_FROM
 from i2i.data.pixels import Preparation
-from i2i.data.source import Images, Source, Split, called
+from i2i.data.source import Images, called
 from i2i.data.table import DataOptions
-from i2i.datasets.check.findings import Example, Finding, Level, Place, counted, printable
+from i2i.datasets.check.findings import Example, Finding, Level, Place, counted
 from i2i.datasets.check.looking import Look, MaskLook, Progress, in_threads, look, look_at_mask
-from i2i.errors import I2IError, Problem, collecting
+from i2i.errors import Problem
 from i2i.images import UnreadableImage
 from i2i.method import Method, size_multiple
 from i2i.recipe import Recipe
@@ -159,98 +154,3 @@ class ImageSet:
             n, n_more = len(examples) if n is None else n, max(0, len(examples) - N_SHOWN)
             message = f"{what}: {n:,} of {counted(len(self.parts[part].images))} of {self.parts[part].title}"
             yield Finding(level, message, advice, tuple(examples[:N_SHOWN]), n_more)
-
-
-def of_folders(folders: Mapping[str, Path | None]) -> ImageSet:
-    """The images of some folders, by their option: `a`, `b`, `test_a`, `test_b`. Raises I2IError."""
-    problems: list[Problem] = []
-    parts: list[Part] = []
-    with hearing() as told:
-        for option, folder in folders.items():
-            with collecting(problems):
-                if folder is not None:
-                    split: Literal["train", "test"] = "test" if option.startswith("test") else "train"
-                    domain: Literal["a", "b"] = "a" if option.endswith("a") else "b"
-                    name = f"--{option.replace('_', '-')}"
-                    trained_on = folders.get(domain) or folder
-                    title = printable(trained_on.resolve().name)
-                    parts.append(Part(split, domain, title, find_images(folder, name)))
-    if problems:
-        raise I2IError(*problems)
-    return ImageSet(tuple(parts), warnings=tuple(told))
-
-
-def of_source(make: Callable[[], Source], training: Training, folders: Mapping[str, Any]) -> ImageSet:
-    """The images of a recipe's source.
-
-    Args:
-        make: makes the source.
-        training: what the recipe makes of its images.
-        folders: the source's options. If it refuses what it finds, the folders `a`, `b`, `test_a` and `test_b` among
-            them are looked at as they are, so that all there is to say is said at once.
-
-    Raises I2IError if there is nothing to look at.
-    """
-    problems: list[Problem] = []
-    with hearing() as told:
-        try:
-            source = make()
-            splits = {"train": source.train(), "test": source.test()}
-        except I2IError as error:
-            given = {option: Path(folders[option]) for option in ("a", "b", "test_a", "test_b") if folders.get(option)}
-            if not given:
-                raise
-            try:
-                found = of_folders(given)
-            except I2IError:
-                raise error from None
-            parts, problems = list(found.parts), [*error.problems]
-            told += found.warnings
-        else:
-            parts = [part for split, images in splits.items() if images for part in _parts(split, images)]
-            problems = list(_missing(splits["train"], training))
-    return ImageSet(tuple(_prepared(part, training) for part in parts), training, tuple(problems), tuple(told))
-
-
-@contextmanager
-def hearing() -> Iterator[list[str]]:
-    """What is warned of in the block, by any thread, each text once."""
-    heard: list[str] = []
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        yield heard
-    heard += dict.fromkeys(str(warning.message) for warning in told)
-
-
-def _missing(split: Split | None, training: Training) -> Iterator[Problem]:
-    """What the method needs and the source does not give."""
-    if split is None:
-        return
-    if training.paired and not split.paired:
-        message = "the method learns from pairs, and this source has none"
-        yield Problem("data.source", f"{message}; {PAIRS_FROM}")
-    if missing := sorted({*training.needs} - split.extras.keys()):
-        message = f"gives no {' and no '.join(missing)}, which the method needs"
-        yield Problem("data.source", f"{message}; {EXTRAS_FROM}")
-
-
-def _parts(split: str, images: Split) -> Iterator[Part]:
-    for domain, of_domain in (("a", images.a), ("b", images.b)):
-        label, mask = (images.extras.get(f"{extra}_{domain}") for extra in ("label", "mask"))
-        yield Part(
-            "test" if split == "test" else "train",
-            "a" if domain == "a" else "b",
-            domain,
-            of_domain,
-            images.paired,
-            None if label is None or isinstance(label, Images) else [int(value) for value in label],
-            mask if isinstance(mask, Images) else None,
-        )
-
-
-def _prepared(part: Part, training: Training) -> Part:
-    """The part, with what the recipe does with its images."""
-    place, options = "ab".index(part.domain), training.options
-    geometry = options.geometry(training.multiple)
-    how = Preparation(options.intakes[place], geometry if part.split == "train" else geometry.shows)
-    return replace(part, name=printable(options.names[place]), how=how)
