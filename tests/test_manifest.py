@@ -1,6 +1,7 @@
 """Manifests: what is read from which column, in CSV of any kind and Parquet, and what is said of wrong ones."""
 
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -150,6 +151,28 @@ def test_parquet_says_the_same(folder, tmp_path):
         Manifest(path=str(tmp_path / "half.parquet"))
 
 
+def test_kinds_of_text_in_parquet(folder, tmp_path):
+    folder.images("1.png", "2.png", "3.png")
+    for kind in (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()):
+        texts = {name: pyarrow.array([name + ".png"] * 2, kind) for name in "12"}
+        table = {"a": texts["1"], "b": pyarrow.array(["2.png", " 3.png"], kind), "label_a": pyarrow.nulls(2)}
+        parquet.write_table(pyarrow.table(table), tmp_path / "list.parquet")
+        split = Manifest(path=str(tmp_path / "list.parquet")).train()
+        assert names(split.a) == ["1.png", "1.png"] and names(split.b) == ["2.png", "3.png"] and not split.extras
+
+
+def test_a_long_text_in_many_rows_of_parquet_is_held_once(tmp_path):
+    same = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 10**4), ["x" * 10**6])
+    parquet.write_table(pyarrow.table({"a": same, "b": same}), tmp_path / "list.parquet")
+    assert (tmp_path / "list.parquet").stat().st_size < 10**6
+    tracemalloc.start()
+    with pytest.raises(I2IError, match="10000 of 10000 files of the column 'a' are not there"):
+        Manifest(path=str(tmp_path / "list.parquet"))
+    held = tracemalloc.get_traced_memory()[1] + pyarrow.default_memory_pool().max_memory()
+    tracemalloc.stop()
+    assert held < 10**8  # of 2 * 10**10 characters
+
+
 def test_parquet_without_pyarrow(folder, tmp_path, monkeypatch):
     parquet.write_table(pyarrow.table({"a": ["1.png"], "b": ["2.png"]}), tmp_path / "list.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -200,7 +223,8 @@ WRONG = [
     ("a,b,mask_a\n1.png,2.png,3.png\n4.png,5.png,\n", "is empty in line 3, but not for the rest of a in train"),
     ("path,domain,label\n1.png,a,x\n2.png,b,\n3.png,a,\n", "is empty in line 4, but not for the rest of a in train"),
     ("a,b,label_a\n1.png,2.png,-1\n", "labels count from 0, not '-1' in line 2 of the column 'label_a'"),
-    ("a,b,label_a\n1.png,2.png,3\n4.png,5.png,x\n", "labels are all numbers or all names, not '3' in line 2"),
+    ("a,b,label_a\n1.png,2.png,3\n4.png,5.png,x\n", "labels are all whole numbers, of at most 9 digits, or all names"),
+    ("a,b,label_a\n1.png,2.png,3\n4.png,5.png,1.5\n", "not '3' in line 2 of the column 'label_a' and '1.5' in line 3"),
 ]
 
 

@@ -105,8 +105,8 @@ def classes(table: Table, groups: Sequence[Group], problems: list[Problem]) -> d
     }
     if found and (words := rows.keys() - found.keys()):
         number, word = min(found), min(words)
-        message = f"labels are all numbers or all names, not {places[number]} and {places[word]}"
-        problems.append(table.problem(message))
+        message = f"not {places[number]} and {places[word]}"
+        problems.append(table.problem(f"labels are all whole numbers, of at most 9 digits, or all names, {message}"))
     elif found and (least := min(found, key=found.__getitem__)) and found[least] < 0:
         problems.append(table.problem(f"labels count from 0, not {places[least]}"))
     elif not found:

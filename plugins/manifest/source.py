@@ -135,7 +135,8 @@ def located(folder: Path, cells: Iterable[str]) -> list[str]:
     Found from the folder, in either form of accented letters, with / or Windows' backslash between folders.
     """
     start = str(folder.absolute())
-    return [_located(start, cell) if cell else "" for cell in cells]
+    found = {cell: _located(start, cell) for cell in {*cells} - {""}}
+    return [found.get(cell, "") for cell in cells]
 
 
 def _located(folder: str, cell: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -118,31 +118,47 @@ def _read_parquet(file: Path, choose: Choose) -> Table:
         with parquet.ParquetFile(file) as table:
             names = choose(_checked(file, table.schema_arrow.names))
             _count(file, table.metadata.num_rows)
-            columns: dict[str, list[str]] = {column: [] for column in names}
+            for name in names.values():
+                _check_type(file, name, table.schema_arrow.field(name).type)
+        columns: dict[str, list[str]] = {column: [] for column in names}
+        # As dictionaries: a few bytes may say a long text in millions of rows, which must not become as many copies.
+        with parquet.ParquetFile(file, read_dictionary=[*names.values()]) as table:
             for batch in table.iter_batches(batch_size=1 << 16, columns=[*names.values()]):
                 for column, name in names.items():
                     columns[column] += _cells(file, name, batch.column(name))
-            n_rows = len(next(iter(columns.values())))
-            return Table(file, names, columns, range(1, n_rows + 1), "row")
+        n_rows = len(next(iter(columns.values())))
+        return Table(file, names, columns, range(1, n_rows + 1), "row")
     except I2IError:
         raise
     except Exception as error:  # pyarrow raises whatever broken bytes lead it to
         raise _wrong(file, f"is damaged: {error}") from error
 
 
-def _cells(file: Path, name: str, column: Any) -> Iterator[str]:
-    """A column of strings or numbers as text; missing values, and what is no number among floats, are empty."""
+def _check_type(file: Path, name: str, type: Any) -> None:
+    """Raises I2IError for a column of neither text nor numbers; one that is empty has no type of its own."""
+    from pyarrow import types
+
+    values = type.value_type if types.is_dictionary(type) else type
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    if not any(is_right(values) for is_right in (*texts, types.is_primitive, types.is_null)):
+        raise _wrong(file, f"the column {name!r} holds {values}; it must hold text or numbers")
+
+
+def _cells(file: Path, name: str, column: Any) -> Sequence[str]:
+    """A column as text; missing values, and what is no number among floats, are empty."""
     from pyarrow import ArrowException, string, types
 
-    values = column.type.value_type if types.is_dictionary(column.type) else column.type
-    if not (types.is_string(values) or types.is_large_string(values) or types.is_primitive(values)):
-        raise _wrong(file, f"the column {name!r} holds {values}; it must hold text or numbers")
-    missing = "nan" if types.is_floating(values) else ""
+    is_dictionary = types.is_dictionary(column.type)
+    values = column.dictionary if is_dictionary else column
+    missing = "nan" if types.is_floating(values.type) else ""
     try:
-        cells: Iterable[str | None] = column.cast(string()).to_pylist()
+        texts: Sequence[str | None] = values.cast(string()).to_pylist()
     except ArrowException as error:
         raise _wrong(file, f"the column {name!r} cannot be read as text: {error}") from error
-    return ("" if cell is None or cell == missing else cell.strip() for cell in cells)
+    cells = ["" if text is None or text == missing else text.strip() for text in texts]
+    if not is_dictionary:
+        return cells
+    return ["" if place is None else cells[place] for place in column.indices.to_pylist()]
 
 
 def _checked(file: Path, names: Sequence[str]) -> Sequence[str]:
