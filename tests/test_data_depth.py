@@ -121,6 +121,13 @@ def test_floats_without_a_range_say_what_to_do():
         opened(Arrays(np.full((8, 8, 1), 3, np.float32)), floats, range="auto")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+def test_values_that_no_network_can_take_are_refused_from_any_source(value):
+    strange = np.array([[[0.0], [value]]] * 2)
+    with pytest.raises(I2IError, match="x0: holds values that are not finite, or too large for float32"):
+        opened(Arrays(strange), levels("float32", 0, 1), range=[0, 1])
+
+
 def test_values_outside_a_declared_range_are_told():
     with pytest.warns(
         UserWarning, match=r"a images hold values from 0 to 5000; what lies outside \[0.0, 4095.0\] is clipped"

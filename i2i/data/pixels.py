@@ -18,7 +18,7 @@ from i2i.errors import Problem
 from i2i.images import Header, Picture, UnreadableImage
 from i2i.images.intake import Intake
 from i2i.images.picture import opaque
-from i2i.images.values import Range
+from i2i.images.values import MOST, Range
 
 Array = NDArray[Any]
 Result = TypeVar("Result")
@@ -77,6 +77,8 @@ class Preparation:
             whole = Range(0, 1 if pixels.max() <= 1 else opaque(pixels.dtype))
             pixels = Range(0, 255).from_unit(whole.to_unit(pixels), np.dtype(np.uint8))
         least, largest = float(pixels.min()), float(pixels.max())
+        if not -MOST <= least <= largest <= MOST:
+            raise ValueError("holds values that are not finite, or too large for float32")
         pixels = self.geometry(pixels.astype(held_as(pixels.dtype), copy=False))
         return Prepared(np.ascontiguousarray(pixels.transpose(2, 0, 1)), least, largest)
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from i2i.data.geometry import Geometry, Interpolation, Preprocess
 from i2i.images.intake import Intake
-from i2i.images.values import Range
+from i2i.images.values import MOST, Range
 from i2i.options import Options
 
 Channels = Annotated[int, Ge(1), Le(1024)]
@@ -19,8 +19,6 @@ Side = Annotated[int, Ge(1), Le(32768)]
 Size = Side | tuple[Side, Side]
 RangeOption = Literal["type", "auto"] | tuple[float, float]
 RangeOptions = RangeOption | tuple[RangeOption, RangeOption]
-MOST = 3e38
-"""What float32 can hold."""
 Percentile = Annotated[float, Ge(0), Le(100)]
 
 

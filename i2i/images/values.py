@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from i2i.images.picture import Pixels
 
+MOST = 3e38
+"""The largest value, and its negative the least: what float32 holds, in which networks compute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
