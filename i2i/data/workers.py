@@ -52,6 +52,8 @@ def start(_: int) -> None:
 @atexit.register
 def _end_all() -> None:
     """When this process ends by an error, those that it left behind: they have no ear for the SIGTERM it would send."""
+    if hasattr(signal, "SIGCHLD"):  # else torch raises an error for each that ends, which hides the one that matters
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
