@@ -177,7 +177,7 @@ def look(
     types: dict[int, np.dtype[Any]] = {}
     sides = [how.geometry.load if not every else (0, 0)] * len(images)
     unreadable: Unreadable = {}
-    for index, seen in enumerate(_in_order(one, len(images), report) if every else map(one, range(len(images)))):
+    for index, seen in enumerate(in_order(one, len(images), report) if every else map(one, range(len(images)))):
         if isinstance(seen, UnreadableImage):
             unreadable[index] = seen
             continue
@@ -214,10 +214,10 @@ def prepare_all(decoded: Decoded, report: Report) -> Iterator[Prepared | Unreada
         except UnreadableImage as error:
             return error
 
-    return _in_order(one, len(decoded.images), report)
+    return in_order(one, len(decoded.images), report)
 
 
-def _in_order(one: Callable[[int], Result], n: int, report: Report) -> Iterator[Result]:
+def in_order(one: Callable[[int], Result], n: int, report: Report) -> Iterator[Result]:
     """What `one` gives for 0 to n - 1, by a pool of threads.
 
     As many as there are processors are under way, since each may be large.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -88,18 +85,6 @@ class MaskLook:
     size: tuple[int, int]
     becomes: Sides | None
     empty: bool
-
-
-def in_threads(task: Callable[[int], Any], n: int) -> Iterator[Any]:
-    """task(0) to task(n - 1) in order; as many at a time as there are processors, since each image may be large."""
-    n_threads = os.cpu_count() or 1
-    waiting: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(n_threads) as pool:
-        for index in range(n + n_threads):
-            if index < n:
-                waiting.append(pool.submit(task, index))
-            if index >= n_threads and waiting:
-                yield waiting.popleft().result()
 
 
 def look(images: Images, index: int, how: Preparation | None, n_values: int) -> Look:

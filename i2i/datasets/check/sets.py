@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeVar
 
-from i2i.data.pixels import Preparation
+from i2i.data.pixels import Preparation, in_order
 from i2i.data.source import Images, called
 from i2i.data.table import DataOptions
 from i2i.datasets.check.findings import Example, Finding, Level, Place, counted
-from i2i.datasets.check.looking import Look, MaskLook, Progress, in_threads, look, look_at_mask
+from i2i.datasets.check.looking import Look, MaskLook, Progress, look, look_at_mask
 from i2i.errors import Problem
 from i2i.images import UnreadableImage
 from i2i.method import Method, size_multiple
@@ -94,7 +95,7 @@ class Part:
                 return found, None
             return found, _tried(masks, index, lambda: look_at_mask(masks, index, self.how))
 
-        for index, (found, mask) in enumerate(in_threads(one, len(self.images))):
+        for index, (found, mask) in enumerate(in_order(one, len(self.images), partial(progress, self.title))):
             if isinstance(found, Look):
                 self.looks[index] = found
             else:
@@ -104,7 +105,6 @@ class Part:
             elif mask is not None and masks is not None:
                 problem = Problem(mask.where, f"has the mask {masks.name(index)}, which {mask.message}")
                 self.unreadable.setdefault(index, problem)
-            progress(self.title, index + 1, len(self.images))
 
 
 def _tried(images: Images, index: int, task: Callable[[], Found]) -> Found | Problem:
