@@ -44,6 +44,7 @@ def examine(
     batch_size: int = 1,
     builder: Builder | None = None,
     largest: Sides | None = None,
+    size_key: str = "data.crop_size",
 ) -> list[Finding]:
     """Checks a built method against the images it will be trained on.
 
@@ -55,6 +56,7 @@ def examine(
         batch_size: images per batch.
         builder: what the method was built by, to say how many layers of a discriminator would fit.
         largest: height and width of the largest image, where sizes differ from step to step.
+        size_key: what in the recipe makes the images as large as they are.
     """
     sides = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
     if wrong := list(_multiples(method, sides)):
@@ -64,7 +66,7 @@ def examine(
     if seen.error is None and largest not in (None, sides) and (uneven := stage.play(sides, largest)).error is not None:
         return [_uneven(sides, uneven)]
     layers = dict(method.named_modules())
-    findings = [*_failure(method, seen, stage), *_normalizations(method, layers, seen, stage)]
+    findings = [*_failure(method, seen, stage, size_key), *_normalizations(method, layers, seen, stage)]
     return [*findings, *_fields(method, layers, seen, builder)]
 
 
@@ -90,7 +92,7 @@ def _multiples(method: Method, sides: Sides) -> Iterator[Finding]:
             yield Finding("error", "data.crop_size", f"{who} a multiple of {multiple}, not {side}: {fitting}")
 
 
-def _failure(method: Method, seen: Rehearsal, stage: Stage) -> Iterator[Finding]:
+def _failure(method: Method, seen: Rehearsal, stage: Stage, size_key: str) -> Iterator[Finding]:
     error = seen.error
     if isinstance(error, I2IError):
         yield from (Finding("error", p.where, p.message) for p in error.problems)
@@ -102,7 +104,7 @@ def _failure(method: Method, seen: Rehearsal, stage: Stage) -> Iterator[Finding]
             yield Finding("error", "method", f"a step with images of {_px(seen.sides)} fails{layer}: {reason}")
         else:
             message = f"images of {_px(seen.sides)} are too small for this method{layer}; at least {least} px"
-            yield Finding("error", "data.crop_size", message)
+            yield Finding("error", size_key, message)
 
 
 def _normalizations(

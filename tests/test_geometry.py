@@ -158,3 +158,10 @@ def test_corners_reach_every_place():
 def test_what_no_image_could_satisfy_is_refused_in_the_recipe(options, message):
     with pytest.raises(ValueError, match=message):
         DataOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "key"), [("crop", "data.crop_size"), ("scale_width", "data.load_size"), ("none", "data.preprocess")]
+)
+def test_messages_name_what_sets_the_size(preprocess, key):
+    assert DataOptions(preprocess=preprocess).size_key == key

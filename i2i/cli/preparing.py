@@ -132,6 +132,7 @@ def report_findings(training: Training) -> None:
         batch_size=training.recipe.data.batch_size,
         builder=training.recipe.method,
         largest=data.sizes[-1],
+        size_key=data.options.size_key,
     )
     for finding in found:
         if finding.level == "warning":

@@ -87,6 +87,13 @@ class DataOptions(Options):
         )
         return a, b
 
+    @property
+    def size_key(self) -> str:
+        """What the size of the images that are trained on is set by, as messages name it."""
+        if self.geometry().window is not None:
+            return "data.crop_size"
+        return "data.preprocess" if self.preprocess == "none" else "data.load_size"
+
     def geometry(self, multiple: int = 1) -> Geometry:
         """The way to the size that is trained on, where nothing is cropped a multiple of `multiple`."""
         load, crop = ((s, s) if isinstance(s, int) else s for s in (self.load_size, self.crop_size))
