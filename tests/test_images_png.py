@@ -129,6 +129,13 @@ def test_a_16_bit_animation_is_refused():
         read(deep_png(noise(dtype="uint16"), *control))
 
 
+def test_nothing_is_said_about_data_to_spare(caplog):
+    data = png(8, 6, 16, 2, bytes(6 * (1 + 8 * 3 * 2) + 99_999))
+    assert not read(data).pixels.any() and not caplog.messages
+    imagecodecs.png_decode(data)
+    assert "Too much image data" in caplog.text  # else this shows nothing
+
+
 def test_nothing_is_said_about_a_profile(caplog):
     profile = bytes(pictures.display_p3()).replace(b"\0\0\xf6\xd6\0\1\0\0", b"\0\0\xf6\xd0\0\1\0\0")  # not quite D50
     file = deep_png(noise(dtype="uint16"), (b"iCCP", b"x\0\0" + zlib.compress(profile)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+from contextvars import ContextVar
 from typing import BinaryIO
 
 import imagecodecs
@@ -18,6 +20,10 @@ _RAW_EXIF = b"Raw profile type exif"  # an old way of ImageMagick, which Pillow 
 
 Chunks = tuple[tuple[bytes, bytes], ...]
 
+# Of a damaged profile or of data to spare, imagecodecs warns by the log, without naming the file.
+_decoding: ContextVar[bool] = ContextVar("decoding", default=False)
+logging.getLogger("imagecodecs").addFilter(lambda record: not _decoding.get())
+
 
 def is_deep(file: BinaryIO) -> bool:
     """Whether channels have 16 bits."""
@@ -27,24 +33,15 @@ def is_deep(file: BinaryIO) -> bool:
 
 def decoded(file: BinaryIO) -> Picture:
     """All 16 bits of all channels; a colour that the file calls transparent makes an alpha."""
-    samples: Pixels = imagecodecs.png_decode(_bare(file))
-    samples = np.atleast_3d(samples)
+    file.seek(0)
+    token = _decoding.set(True)
+    try:
+        samples: Pixels = np.atleast_3d(imagecodecs.png_decode(file.read()))
+    finally:
+        _decoding.reset(token)
     n = samples.shape[2]
     alpha = samples[:, :, -1] if n in (2, 4) else None
     return Picture(samples[:, :, : n - 1] if n in (2, 4) else samples, "grey" if n < 3 else "rgb", alpha)
-
-
-def _bare(file: BinaryIO) -> bytes:
-    """The file as far as pixels need it: about the rest, a profile say, imagecodecs warns by the log."""
-    file.seek(0)
-    needed = [file.read(_SIGNATURE)]
-    while len(start := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", start)
-        if kind[:1].isupper() or kind == b"tRNS":
-            needed += start, file.read(length + 4)
-        else:
-            file.seek(length + 4, 1)
-    return b"".join(needed)
 
 
 def chunks(file: BinaryIO) -> tuple[Chunks, bytes]:
