@@ -198,8 +198,10 @@ def _opened_tensor(images: Tensor) -> Opened:
     if images.dim() not in (3, 4) or not images.numel():
         raise ValueError(f"has the shape {tuple(images.shape)}; an image is (C, H, W), several are (N, C, H, W)")
     batch = images.detach() if images.dim() == 4 else images.detach()[None]
-    # NumPy has no bfloat16.
-    arrays = (batch.float() if batch.dtype == torch.bfloat16 else batch).permute(0, 2, 3, 1).cpu().numpy()
+    try:  # NumPy has no bfloat16
+        arrays = (batch.float() if batch.dtype == torch.bfloat16 else batch).permute(0, 2, 3, 1).cpu().numpy()
+    except (TypeError, NotImplementedError) as error:  # sparse, without data, or of a type for weights alone
+        raise ValueError(f"is a tensor that no array can hold: {error}") from None
 
     def back(results: list[Picture]) -> Tensor:
         stacked = np.stack([_array(result) for result in results])
