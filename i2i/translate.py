@@ -200,7 +200,8 @@ def _direction(to: str | None, names: tuple[str, ...]) -> Direction:
         return "ab"
     if to in ("a", names[0]):
         return "ba"
-    raise I2IError(Problem("--to", f"there is no domain {to!r}; there is: {names[0]}, {names[1]} (or a, b)"))
+    letters = "" if tuple(names) == ("a", "b") else " (or a, b)"
+    raise I2IError(Problem("--to", f"there is no domain {to!r}; there is: {names[0]}, {names[1]}{letters}"))
 
 
 def _weights_in(state: Mapping[str, Any], direction: Direction, method: Method) -> dict[str, Tensor]:

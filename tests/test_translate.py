@@ -107,7 +107,7 @@ def test_mistakes_are_told(trained, engine, tmp_path):
             find_translator(source, engine.registry, engine.plugins, **options)
         return str(error.value)
 
-    assert "there is no domain 'zebra'; there is: a, b" in failing(run.folder, to="zebra")
+    assert failing(run.folder, to="zebra") == "--to: there is no domain 'zebra'; there is: a, b"
     assert "there is no such folder" in failing(tmp_path / "nowhere")
     assert "is no run" in failing(tmp_path)
     (tmp_path / "x.safetensors").write_text("hello")
