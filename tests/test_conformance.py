@@ -344,6 +344,7 @@ class Greys:
 
     def train(self) -> object:
         extras = {"": {"label_a": [0, 1], "mask_b": Grey()}, "nameless": {"label": [0, 1]}, "short": {"label_a": [0]}}
+        extras["words"] = {"label_a": ["cat", "dog"]}
         return [1, 2] if self.how == "list" else Split(Grey(), Grey(self.how), extras=extras.get(self.how, {}))
 
     def test(self) -> None: ...
@@ -510,6 +511,7 @@ BROKEN = [
     ("source", "source_gives_images", Greys, "list", r"train\(\) gives a list, not a Split"),
     ("source", "source_gives_images", Greys, "nameless", "an extra 'label'; its name ends in _a or _b"),
     ("source", "source_gives_images", Greys, "short", "1 of 'label_a' for 2 images"),
+    ("source", "source_gives_images", Greys, "words", "gives a 'label_a' that is neither an integer for each image"),
     ("source", "source_gives_images", Greys, "empty", r"train\(\): gives no image"),
     ("source", "source_gives_images", Greys, "outside", r"name\(\) gives '../1'; a name is a path below some folder"),
     ("source", "source_gives_images", Greys, "flat", r"read\(\) gives a ndarray, not .*: has the shape \(64,\)"),

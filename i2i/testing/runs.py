@@ -58,6 +58,8 @@ def source_gives_images(build: Build) -> Iterator[str]:
                 yield f"{name}() gives an extra {extra!r}; its name ends in _a or _b"
             elif len(values) != (n := len(split.a if extra.endswith("_a") else split.b)):
                 yield f"{name}() gives {len(values)} of {extra!r} for {n} images"
+            elif not isinstance(values, Images) and np.asarray(values).dtype.kind not in "iu":
+                yield f"{name}() gives a {extra!r} that is neither an integer for each image nor images"
         for images in _images(split):
             yield from (f"{name}(): {message}" for message in _wrong_images(images))
 
