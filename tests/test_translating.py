@@ -1,6 +1,7 @@
 """Files through a translator: what comes out is what went in, but for what the network does; nothing is lost."""
 
 import errno
+import tracemalloc
 import weakref
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +23,7 @@ from i2i.images.intake import Intake
 from i2i.images.values import Range
 from i2i.translate import Translator
 from i2i.translating import Summary, find_inputs, through, translate_files
-from i2i.translating.pictures import type_for
+from i2i.translating.pictures import give, take, type_for
 
 
 def identity(n_in=3, n_out=None, ranges=(None, None), **intake) -> Translator:
@@ -85,6 +86,31 @@ def test_what_a_network_leaves_alone_comes_out_to_the_last_bit(tmp_path, suffix,
     found = READ[suffix](tmp_path / "out" / f"x{suffix}")
     assert found.dtype == pixels.dtype and found.shape == pixels.shape
     assert np.array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("height", [63, 64, 65, 130])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pictures_of_any_height(height, dtype):
+    pixels = noise((height, 5, 3), dtype)
+    (result,) = through(identity(), [Picture.of(pixels)])
+    assert np.array_equal(result.pixels, pixels)
+
+
+def test_large_pictures_need_little_more_memory_than_what_the_network_takes():
+    translator, picture = identity(), Picture.of(noise((1024, 1024, 3), "uint8"))
+    n_bytes = 4 * picture.pixels.size  # float32
+
+    def peak(convert):
+        tracemalloc.start()
+        result = convert()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return result, most
+
+    taken, most = peak(lambda: take(translator, picture))
+    assert n_bytes < most < 1.3 * n_bytes
+    _, most = peak(lambda: give(translator, taken, taken.unit))
+    assert most < 0.9 * n_bytes  # a byte a value, twice, and whether all are finite
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

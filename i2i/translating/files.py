@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from i2i.device import memory_is_full
 from i2i.errors import I2IError, Problem
@@ -140,7 +142,9 @@ def translate_files(
                 if isinstance(result, Exception):
                     note(ready.place, result)
                     continue
-                writing.append((ready, writers.submit(work.write, ready, result)))
+                # What the network has seen is large, and of no use to those that encode.
+                done = replace(ready, taken=replace(ready.taken, unit=np.empty(0, np.float32)))
+                writing.append((done, writers.submit(work.write, done, result)))
                 if len(writing) > N_THREADS:
                     settle()
         while writing:

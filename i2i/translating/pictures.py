@@ -22,6 +22,8 @@ Unit = NDArray[np.float32]
 LEVELS = 256
 """An integer type that holds fewer levels of a range than 8 bits have would coarsen what the network says."""
 
+N_ROWS = 64
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -83,7 +85,10 @@ def take(translator: Translator, picture: Picture) -> Taken:
     except ValueError as error:
         raise ValueError(f"{error}; only a network whose recipe declares data.range can take it") from None
     # Channels first in memory too, as in training.
-    unit = np.stack([np.ascontiguousarray(limits.to_unit(page).transpose(2, 0, 1)) for page in pages])
+    unit = np.empty((len(pages), intake.channels, *picture.pixels.shape[:2]), np.float32)
+    for page, values in zip(pages, unit, strict=True):
+        for rows in _strips(len(page)):
+            values[:, rows] = limits.to_unit(page[rows]).transpose(2, 0, 1)
     return Taken(picture, planned, unit, sum(map(limits.outside, pages)) if intake.range else 0)
 
 
@@ -111,7 +116,7 @@ def give(translator: Translator, taken: Taken, out: Unit) -> Picture:
         clear = np.zeros((1, 1), dtype)
         behind = composed(np.zeros((1, 1, values.shape[2]), dtype), clear, given.background)
         values = _uncomposed(values, alpha[:, :, None] / opaque(dtype), limits.to_unit(behind))
-    pixels = limits.from_unit(values, dtype)
+    pixels = np.concatenate([limits.from_unit(values[rows], dtype) for rows in _strips(len(values))])
     if taken.plan.gives_alpha:
         pixels, alpha = pixels[:, :, :-1], pixels[:, :, -1]
     n, n_before = pixels.shape[2], picture.pixels.shape[2]
@@ -164,6 +169,11 @@ def _holds(dtype: np.dtype[Any], range: Range, coarsely: bool = False) -> bool:
         return max(abs(range.low), abs(range.high)) <= float(np.finfo(dtype).max)
     whole = Range.of(dtype)
     return whole.low <= range.low and range.high <= whole.high and (coarsely or range.high - range.low >= LEVELS - 1)
+
+
+def _strips(height: int) -> Iterator[slice]:
+    """Rows that are converted at once: at eight bytes a value, those of a whole image would fill the memory."""
+    return (slice(top, top + N_ROWS) for top in range(0, height, N_ROWS))
 
 
 def _pages(picture: Picture, n_pages: int) -> Iterator[Picture]:
