@@ -25,7 +25,7 @@ from i2i.images import Picture, Stored
 from i2i.images.picture import Pixels
 from i2i.images.profiles import fault, from_cmyk
 from i2i.images.values import Range
-from i2i.translate import Translator, find_translator
+from i2i.translate import Translator, direction_to, find_translator
 from i2i.translating.pictures import give, run, take
 
 AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
@@ -106,8 +106,11 @@ class Model:
     def _to(self, to: str | None) -> Translator:
         """The translator to a domain, loaded when it is first asked for."""
         with self._lock:
+            if to is None:
+                return self._translators[0]
+            direction = direction_to(to, self.names)
             for known in self._translators:
-                if to in (None, known.direction[1], known.names[1]):
+                if known.direction == direction:
                     return known
             self._translators.append(self._find(to))
             return self._translators[-1]

@@ -171,13 +171,13 @@ def find_translator(
         if at != "latest":
             raise I2IError(Problem("--checkpoint", "goes with a run, not with a weights file"))
         there = translator.names if translator.direction == "ab" else translator.names[::-1]
-        if to is not None and _direction(to, there) != translator.direction:
+        if to is not None and direction_to(to, there) != translator.direction:
             raise I2IError(Problem("--to", f"{source.name} translates to {translator.names[1]!r}, not to {to!r}"))
         return translator
     run = Run.open(source)
     recipe = run.recipe
     names = tuple(recipe["data"]["names"])
-    direction = _direction(to, names)
+    direction = direction_to(to, names)
     if at == "latest":
         path = run.weights(direction)
         if not path.is_file():
@@ -195,11 +195,14 @@ def find_translator(
     return build_translator(recipe, direction, weights, names, registry, plugins, str(source))
 
 
-def _direction(to: str | None, names: tuple[str, ...]) -> Direction:
-    if to in (None, "b", names[1]):
-        return "ab"
-    if to in ("a", names[0]):
-        return "ba"
+def direction_to(to: str | None, names: tuple[str, ...]) -> Direction:
+    """To a domain, `a`, `b` or its name; letters go before names, which may be these letters in another order.
+
+    Raises I2IError if there is none of that name.
+    """
+    given: dict[str | None, Direction] = {names[0]: "ba", names[1]: "ab", "a": "ba", "b": "ab", None: "ab"}
+    if to in given:
+        return given[to]
     letters = "" if tuple(names) == ("a", "b") else " (or a, b)"
     raise I2IError(Problem("--to", f"there is no domain {to!r}; there is: {names[0]}, {names[1]}{letters}"))
 

@@ -194,6 +194,12 @@ def test_domains_have_names(same, model):
     assert back.names == ("photo", "painting")
 
 
+@pytest.mark.parametrize("names", [["b", "a"], ["x", "x"]])
+def test_letters_mean_the_same_whatever_domains_are_called(tmp_path, names):
+    model = of(tmp_path, names=names)
+    assert (model._to("a").direction, model._to("b").direction) == ("ba", "ab")
+
+
 def test_a_weights_file_is_enough(same):
     model = i2i.load(same / "ba.safetensors", plugins=[identity.__file__])
     assert model.names == ("photo", "painting")
