@@ -407,6 +407,10 @@ def test_new_writes_a_recipe_that_passes_the_check(tmp_path, monkeypatch):
         (["optim.name=adamm"], ["optim.name", "adamm"]),
         (["optim.lr=-1"], ["optim.lr"]),
         (["schedule.n_steps=0", "schedule.n_steps_decay=0"], ["schedule: is 0 steps long"]),
+        (
+            ['extra_loss=[{name="masked", between=["rec_a", "a", "mask_a"], player="generators"}]'],
+            ["data.source: gives no mask_a, which the recipe needs", "`manifest`"],
+        ),
         (["requires=['absent']"], ["plugin 'absent' is not loaded; add -p absent.py"]),
         (["train.sed=1", "optim.lr=-1", "cycle=l3"], ["train.sed", "optim.lr", "cycle"]),
         (["n_steps"], ["--set n_steps"]),

@@ -161,5 +161,5 @@ def test_it_trains_on_labelled_folders(tmp_path, engine):
 
 def test_a_source_without_labels_is_refused(tmp_path, engine):
     recipe = tiny.recipe(tmp_path, engine, **labelled(tmp_path, "folders"))
-    with pytest.raises(I2IError, match=r"data\.source: gives no label_a, which the method needs; .*`labelled_folders`"):
+    with pytest.raises(I2IError, match=r"data\.source: gives no label_a, which the recipe needs; .*`labelled_folders`"):
         Training.build(recipe)

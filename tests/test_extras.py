@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_said():
         "data.source: gives a 'label_a' that is neither an integer for each image nor images",
         "data.source: gives a 'box_b' that is neither an integer for each image nor images",
     ]
-    with pytest.raises(I2IError, match="gives no label_a and no mask_b, which the method needs; `manifest`, `arrays` and"):
+    with pytest.raises(I2IError, match="gives no label_a and no mask_b, which the recipe needs; `manifest`, `arrays`"):
         opened(Split(a, b), needs={"mask_b", "label_a"})
     assert opened(Split(a, b, extras={"label_a": [0, 1, 2]}), needs={"label_a"}).n_images == (3, 4)
     assert isinstance(a, Images) and not isinstance([0, 1], Images)

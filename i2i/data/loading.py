@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from i2i.data import workers
 from i2i.data.geometry import Sides
+from i2i.data.pixels import Array
 from i2i.data.ranges import recorded
 from i2i.data.source import Split
 from i2i.data.steps import Domain, Row, Steps, Taken, stacked, take
@@ -164,18 +166,27 @@ class Data:
 
 
 def _batch(rows: Row, ranges: tuple[Range, Range]) -> Batch:
-    """Images of any type to float32 in [-1, 1], masks in [0, 1]."""
-    tensors = {name: torch.from_numpy(part) for name, part in rows.items()}
-    a, b = (_unit(tensors.pop(name), limits) for name, limits in zip("ab", ranges, strict=True))
-    return Batch(a, b, {name: t.to(torch.float32).div_(255) if t.dim() > 1 else t for name, t in tensors.items()})
+    """Images of any type to float32 in [-1, 1], masks in [0, 1].
+
+    By NumPy: torch would wait for its threads on busy processors, and these arrays are small.
+    """
+    parts = dict(rows)
+    a, b = (torch.from_numpy(_unit(parts.pop(name), limits)) for name, limits in zip("ab", ranges, strict=True))
+    extras = {name: part / np.float32(255) if part.ndim > 1 else part for name, part in parts.items()}
+    return Batch(a, b, {name: torch.from_numpy(part) for name, part in extras.items()})
 
 
-def _unit(values: Tensor, limits: Range) -> Tensor:
+def _unit(values: Array, limits: Range) -> NDArray[np.float32]:
     """`Range.to_unit` for a batch, in float32."""
-    if values.dtype == torch.uint8 and limits == Range(0, 255):
-        return values.to(torch.float32).div_(127.5).sub_(1.0)
-    unit = values.to(torch.float32).sub_(limits.low).mul_(2 / (limits.high - limits.low)).sub_(1.0)
-    return unit.clamp_(-1, 1)
+    unit = values.astype(np.float32)
+    if values.dtype == np.uint8 and limits == Range(0, 255):
+        unit /= np.float32(127.5)
+        unit -= np.float32(1)
+        return unit
+    unit -= np.float32(limits.low)
+    unit *= np.float32(2 / (limits.high - limits.low))
+    unit -= np.float32(1)
+    return np.clip(unit, -1, 1, out=unit)
 
 
 def _sizes(steps: Steps) -> list[Sides]:

@@ -71,7 +71,7 @@ def open_data(
         message = "the method needs pairs (the same scene in both domains), and this source has none"
         raise I2IError(Problem("data.source", f"{message}; {PAIRS_FROM}"))
     if missing := sorted({*needs} - train.extras.keys()):
-        message = f"gives no {' and no '.join(missing)}, which the method needs"
+        message = f"gives no {' and no '.join(missing)}, which the recipe needs"
         raise I2IError(Problem("data.source", f"{message}; {EXTRAS_FROM}"))
     if wrong := [problem for split in (train, test) if split is not None for problem in _misfits(split)]:
         raise I2IError(*wrong)

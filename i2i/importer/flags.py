@@ -68,7 +68,9 @@ FLAGS = {
     "load_size": Flag("286", ("data.load_size",)),
     "crop_size": Flag("256", ("data.crop_size",)),
     "max_dataset_size": Flag("inf", (), "put the images to use into a folder of their own"),
-    "preprocess": Flag("resize_and_crop", ("data.preprocess",), "the same names; without a crop, sides become multiples of 4"),
+    "preprocess": Flag(
+        "resize_and_crop", ("data.preprocess",), "the same names; without a crop, sides become multiples of 4"
+    ),
     "no_flip": Flag("False", ("data.flip",), "the opposite of it"),
     "display_winsize": Flag("256", (), "samples have the size of the crop"),
     "epoch": Flag("latest", ("i2i translate --checkpoint", "i2i import --epoch"), "a step in place of an epoch"),

@@ -96,7 +96,7 @@ def _missing(split: Split | None, training: Training) -> Iterator[Problem]:
         message = "the method learns from pairs, and this source has none"
         yield Problem("data.source", f"{message}; {PAIRS_FROM}")
     if missing := sorted({*training.needs} - split.extras.keys()):
-        message = f"gives no {' and no '.join(missing)}, which the method needs"
+        message = f"gives no {' and no '.join(missing)}, which the recipe needs"
         yield Problem("data.source", f"{message}; {EXTRAS_FROM}")
 
 
