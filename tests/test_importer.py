@@ -223,7 +223,8 @@ def test_a_file_becomes_a_translator(tmp_path, engine, to, n_in, n_out):
     out = tmp_path / "horse2zebra.safetensors"
     import_translator(save(tmp_path / "latest_net_G.pth", generator.state_dict()), out, engine, to=to)
     translator = load_translator(out, engine.registry, engine.plugins)
-    assert translator.names == ("horse", "zebra") and translator.channels == (n_in, n_out)
+    assert translator.names == ("horse", "zebra")
+    assert [intake.channels for intake in translator.intakes] == [n_in, n_out]
     images = torch.rand(1, n_in, 32, 32)
     torch.testing.assert_close(translator(images), generator.eval()(images), atol=1e-6, rtol=0)
     with pytest.raises(I2IError, match="is there already"):
