@@ -50,13 +50,15 @@ def hole_mask(rng: np.random.Generator, size: tuple[int, int], share: float, sha
     image = Image.new("1", size)
     draw = ImageDraw.Draw(image)
     wanted = share * size[0] * size[1]
+    mask = np.asarray(image)
     covered = 0
     for piece in _SHAPES[shape](rng, size):
-        before, n_before = image.copy(), covered
         piece(draw)
-        covered = image.histogram()[-1]
+        before, mask_before = covered, mask
+        mask = np.array(image)
+        covered = int(np.count_nonzero(mask))
         if covered >= wanted:
-            return np.array(image if covered - wanted < wanted - n_before else before)
+            return mask if covered - wanted < wanted - before else mask_before
     raise AssertionError("pieces never end")
 
 
