@@ -151,9 +151,9 @@ def test_every_example_is_a_recipe(engine: Engine) -> None:
         document = {"method": {"name": "cyclegan"}, **example}
         document["data"] = {"source": {"name": "root", "path": "images"}, **example.get("data", {})}
         recipe = resolve(document, engine.registry)
-        used = [
-            b.component for root in (recipe.method, recipe.source, recipe.schedule, *recipe.watch) for b in root.walk()
-        ]
+        augment = [placed.component for placed in recipe.augment]
+        roots = (recipe.method, recipe.source, recipe.schedule, *augment, *recipe.watch)
+        used = [b.component for root in roots for b in root.walk()]
         assert component in used
 
 

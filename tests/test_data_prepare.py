@@ -269,16 +269,16 @@ def test_the_command_says_how_far_it_came_when_interrupted(photos, monkeypatch):
 
 def test_pieces_get_their_names_when_all_are_written_and_the_first_one_last(photos, monkeypatch):
     """So that a file of which not all pieces were written leaves none and is not taken for done."""
-    write, named = making.write, []
+    replacing, named = making.replacing, []
 
-    def write_all_but_one(picture, to, format):
-        if "3_y00014" in str(to):
+    def replacing_all_but_one(path):
+        if "3_y00014" in path.name:
             raise ValueError("stop")
-        write(picture, to, format)
+        return replacing(path)
 
     rename = Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, to: named.append(to.name) or rename(self, to))
-    monkeypatch.setattr(making, "write", write_all_but_one)
+    monkeypatch.setattr(making, "replacing", replacing_all_but_one)
     outcome = make(photos, Path("set"), sets.tiles(16, 0))
     assert [str(problem) for problem in outcome.problems] == [f"{photos}/3.png: stop"]
     assert not [name for name in contents(Path("set")) if "/3" in name or "tmp" in name]
