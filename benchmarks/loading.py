@@ -14,7 +14,6 @@ to a JSON file.
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import machine
 from PIL import Image
 from textbook_loader import textbook_loader
 
@@ -124,18 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("loading.json"))
     args = parser.parse_args()
     n_workers, clock = ((0,), time.process_time) if args.cpu_time else ((0, 2), time.perf_counter)
-    if args.cpu_time:
-        torch.set_num_threads(1)
-    machine = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
-        "n_cores": os.cpu_count(),
-        "n_threads": torch.get_num_threads(),
-        "clock": "processor time" if args.cpu_time else "wall",
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-    }
-    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    about = machine(args.cpu_time)
     rows, training = [], []
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["I2I_CACHE"] = str(Path(temporary, "cache"))
@@ -165,7 +154,7 @@ def main() -> None:
             cells = [f"{size[0]}x{size[1]}", "cache" if cache else "disk", f"{statistics.median(waited):.5f}"]
             cells += [f"{statistics.median(took):.3f}", f"{share:.3%}"]
             print(f"| {' | '.join(cells)} |", flush=True)
-    args.out.write_text(json.dumps({**machine, "rows": rows, "training": training}, indent=2) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps({**about, "rows": rows, "training": training}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

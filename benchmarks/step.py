@@ -11,8 +11,6 @@ instead of the clock's. Writes all times to a JSON file.
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import time
@@ -21,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from machine import machine
 from textbook_cyclegan import Textbook
 
 from i2i.method import Batch
@@ -89,18 +88,7 @@ def main() -> None:
     blocks, width = (values * n if len(values) == 1 else values for values in (args.blocks, args.width))
     if not len(blocks) == len(width) == n or args.steps < 5:
         parser.error("--blocks and --width: one number, or one for each size; --steps: at least 5")
-    if args.cpu_time:
-        torch.set_num_threads(1)
-    machine = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
-        "n_cores": os.cpu_count(),
-        "n_threads": torch.get_num_threads(),
-        "clock": "processor time" if args.cpu_time else "wall",
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-    }
-    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    about = machine(args.cpu_time)
     print("| px | blocks | width | precision | textbook s | i2i s | ratio | ratio of the fastest |")
     print("| ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |")
     rows = []
@@ -123,9 +111,9 @@ def main() -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
     if args.only:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        machine["peak_mib"] = round(peak)
+        about["peak_mib"] = round(peak)
         print(f"peak memory of the process: {peak:.0f} MiB")
-    args.out.write_text(json.dumps({**machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
