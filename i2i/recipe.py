@@ -90,6 +90,11 @@ class Recipe:
     augment: tuple[Placed[AugmentOptions], ...]
     watch: tuple[Builder, ...]
 
+    @property
+    def masks(self) -> set[str]:
+        """Those that extra losses ask for: a source that gives none is told of before the first step."""
+        return {name for extra in self.extra_losses for name in extra.options.between if name.startswith("mask_")}
+
     def document(self) -> dict[str, Any]:
         """The resolved recipe as plain JSON values; reading it gives the same recipe again."""
         method = self.method.spec()

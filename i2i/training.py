@@ -70,7 +70,7 @@ class Training:
                 recipe.data,
                 source,
                 paired=method.paired,
-                needs=method.needs | _masks(recipe),
+                needs=method.needs | recipe.masks,
                 multiple=size_multiple(*method.translators().values()),
                 augment=[augment(placed, recipe.data.both_channels) for placed in recipe.augment],
                 seed=options.seed,
@@ -154,11 +154,6 @@ def check_players(recipe: Recipe, method: Method) -> None:
         problems.append(Problem("train.ema", "averages translators, and this method has none; leave it at 0"))
     if problems:
         raise I2IError(*problems)
-
-
-def _masks(recipe: Recipe) -> set[str]:
-    """Masks that extra losses ask for: a source that gives none is told of before the first step."""
-    return {name for extra in recipe.extra_losses for name in extra.options.between if name.startswith("mask_")}
 
 
 def _term(extra: Placed[ExtraLossOptions], device: torch.device) -> ExtraTerm:

@@ -451,6 +451,11 @@ def test_what_the_method_needs_and_the_source_does_not_give(folders):
     assert told.code == 1 and "pairs" in told.out
 
 
+def test_what_a_loss_needs_and_the_source_does_not_give(folders):
+    told = i2i("data", "check", "cyclegan-masked", f"--a={folders['a']}", f"--b={folders['b']}")
+    assert told.code == 1 and "gives no mask_a and no mask_b, which the recipe needs" in " ".join(told.out.split())
+
+
 def test_a_source_that_refuses_is_looked_at_all_the_same(folders, tmp_path):
     (folders["a"] / "broken.png").write_bytes(b"")
     recipe = tmp_path / "pairs.json"

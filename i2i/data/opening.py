@@ -67,12 +67,8 @@ def open_data(
     images (unless they are skipped; all at once), for sizes that make no batch, and if no image is left.
     """
     train, test = source.train(), source.test()
-    if paired and not train.paired:
-        message = "the method needs pairs (the same scene in both domains), and this source has none"
-        raise I2IError(Problem("data.source", f"{message}; {PAIRS_FROM}"))
-    if missing := sorted({*needs} - train.extras.keys()):
-        message = f"gives no {' and no '.join(missing)}, which the recipe needs"
-        raise I2IError(Problem("data.source", f"{message}; {EXTRAS_FROM}"))
+    if lacking := [*lacks(train, paired, needs)]:
+        raise I2IError(*lacking)
     if wrong := [problem for split in (train, test) if split is not None for problem in _misfits(split)]:
         raise I2IError(*wrong)
     geometry = options.geometry(multiple)
@@ -109,6 +105,16 @@ def open_data(
         world_size=world_size,
     )
     return Data(options, steps, shown, [str(problem) for problem in bad])
+
+
+def lacks(train: Split, paired: bool, needs: Collection[str]) -> Iterator[Problem]:
+    """What the recipe needs and the images to train on do not have: pairs, and extras by name."""
+    if paired and not train.paired:
+        message = "the method needs pairs (the same scene in both domains), and this source has none"
+        yield Problem("data.source", f"{message}; {PAIRS_FROM}")
+    if missing := sorted({*needs} - train.extras.keys()):
+        message = f"gives no {' and no '.join(missing)}, which the recipe needs"
+        yield Problem("data.source", f"{message}; {EXTRAS_FROM}")
 
 
 @dataclass(frozen=True)

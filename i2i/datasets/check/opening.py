@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from i2i.data.folders import find_images
-from i2i.data.opening import EXTRAS_FROM, PAIRS_FROM
+from i2i.data.opening import lacks
 from i2i.data.pixels import Preparation
 from i2i.data.source import Images, Source, Split
 from i2i.datasets.check.findings import printable
@@ -61,7 +61,7 @@ def of_source(make: Callable[[], Source], training: Training, folders: Mapping[s
     with hearing() as told:
         try:
             source = make()
-            splits = {"train": source.train(), "test": source.test()}
+            train, test = source.train(), source.test()
         except I2IError as error:
             given = {option: Path(folders[option]) for option in ("a", "b", "test_a", "test_b") if folders.get(option)}
             if not given:
@@ -73,8 +73,8 @@ def of_source(make: Callable[[], Source], training: Training, folders: Mapping[s
             parts, problems = list(found.parts), [*error.problems]
             told += found.warnings
         else:
-            parts = [part for split, images in splits.items() if images for part in _parts(split, images)]
-            problems = list(_missing(splits["train"], training))
+            parts = [*_parts("train", train), *(_parts("test", test) if test else ())]
+            problems = list(lacks(train, training.paired, training.needs))
     return ImageSet(tuple(_prepared(part, training) for part in parts), training, tuple(problems), tuple(told))
 
 
@@ -86,18 +86,6 @@ def hearing() -> Iterator[list[str]]:
         warnings.simplefilter("always")
         yield heard
     heard += dict.fromkeys(str(warning.message) for warning in told)
-
-
-def _missing(split: Split | None, training: Training) -> Iterator[Problem]:
-    """What the method needs and the source does not give."""
-    if split is None:
-        return
-    if training.paired and not split.paired:
-        message = "the method learns from pairs, and this source has none"
-        yield Problem("data.source", f"{message}; {PAIRS_FROM}")
-    if missing := sorted({*training.needs} - split.extras.keys()):
-        message = f"gives no {' and no '.join(missing)}, which the recipe needs"
-        yield Problem("data.source", f"{message}; {EXTRAS_FROM}")
 
 
 def _parts(split: str, images: Split) -> Iterator[Part]:

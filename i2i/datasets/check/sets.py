@@ -28,7 +28,7 @@ class Training:
     Args:
         options: how it prepares the images.
         paired: its method learns from pairs.
-        needs: extras that its method needs, such as `label_a`.
+        needs: extras that it needs, such as `label_a`.
         multiple: what sides must be multiples of where nothing is cropped.
         n_batches: fresh batches that its method takes in a step.
     """
@@ -43,7 +43,7 @@ class Training:
     def of(cls, recipe: Recipe) -> Training:
         """Builds the method only where sizes depend on it: its networks take a while. Raises I2IError."""
         learns = recipe.method.component.factory
-        asked = cls(recipe.data, getattr(learns, "paired", False), getattr(learns, "needs", ()))
+        asked = cls(recipe.data, getattr(learns, "paired", False), {*getattr(learns, "needs", ())} | recipe.masks)
         if recipe.data.geometry().window is not None:
             return asked
         method: Method = recipe.method(*recipe.data.both_channels)
