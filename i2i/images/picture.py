@@ -109,7 +109,7 @@ class Picture:
         """
         pixels, alpha = self.pixels, self.alpha
         if alpha is not None and n == pixels.shape[2] + 1 and n in (2, 4):
-            return replace(self, pixels=np.concatenate([pixels, alpha[:, :, None]], 2), colour="bands", alpha=None)
+            return replace(self, pixels=self.samples, colour="bands", alpha=None)
         if alpha is not None:
             pixels = composed(pixels, alpha, background)
         if n == pixels.shape[2]:

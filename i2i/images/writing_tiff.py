@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from io import SEEK_END
 from typing import Any, BinaryIO, Literal
@@ -28,8 +27,6 @@ _DESCRIPTION, _XMP = 270, 700
 _FOLDERS = {0x8769: "ExifTag", 0x8825: "GPSTag"}  # tags that lead to others; tifffile lets them pass by name only
 _INTEROPERABILITY = 0xA005  # a folder within that of EXIF, which says no more than the version of its own rules
 _OME_TYPES = {"float32": "float", "float64": "double"}
-
-warnings.filterwarnings("ignore", "Corrupt EXIF data|Truncated File Read", UserWarning, r"PIL\.TiffImagePlugin")
 
 Tag = tuple[int | str, int, int, Any, bool]
 """What tifffile takes as one of `extratags`: a code or a name, a type, a count, a value, and not only once."""
