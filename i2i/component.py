@@ -47,6 +47,7 @@ KINDS = {
         Kind("schedule", "schedules", ("n_steps", "n_steps_decay")),
         Kind("source", "sources"),
         Kind("augmentation", "augmentations"),
+        Kind("metric", "metrics"),
         Kind("watcher", "watchers"),
     )
 }

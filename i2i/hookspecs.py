@@ -77,5 +77,10 @@ def register_augmentations() -> Factories:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_metrics() -> Factories:  # type: ignore[empty-body]
+    """How good translations are: factory(*, options) -> Metric: an ImageMetric or a SetMetric."""
+
+
+@hookspec
 def register_watchers() -> Factories:  # type: ignore[empty-body]
     """Observers of a run: factory(*, options) -> Watcher; it sees each log and may stop the run."""

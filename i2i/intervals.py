@@ -1,0 +1,119 @@
+"""How sure a number is: intervals from resampled images, and differences over several trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+from torch import Tensor
+
+N_REPLICATES = 1000
+LEVEL = 0.95
+SEED = 20170330  # replicates of two estimates over as many images are drawn alike, so that they can be subtracted
+
+Replicates = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric's value over a set of images, and how far another sample of images would move it.
+
+    Args:
+        value: over all images.
+        n: images that were judged.
+        replicates: (R,), deviations from the value over resampled images; none for fewer than two images.
+    """
+
+    value: float
+    n: int
+    replicates: Replicates
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 %, by the quantiles of the replicates."""
+        if not len(self.replicates):
+            return None
+        low, high = np.quantile(self.replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return self.value + float(low), self.value + float(high)
+
+
+def of_images(values: Tensor) -> Estimate:
+    """The mean of one value for each image, (N,); its replicates are bootstrap means (Efron 1979)."""
+    known = values.double().cpu().numpy()
+    n, rng = len(known), np.random.default_rng(SEED)
+    value = float(known.mean())
+    if n < 2:
+        return Estimate(value, n, np.empty(0))
+    means = np.array([known[rng.integers(0, n, n)].mean() for _ in range(N_REPLICATES)])
+    return Estimate(value, n, means - value)
+
+
+def of_sets(value: float, subsets: Callable[[Tensor, Tensor], float], n: int, m: int, n_replicates: int) -> Estimate:
+    """A statistic of n outputs and m real images; its replicates are of random halves of both.
+
+    Halves are drawn without replacement: the doubles of a bootstrap would count as two images that are alike, which
+    distances between sets take for a lack of diversity. Their spread is that of the whole set (delete-half jackknife;
+    Shao and Wu 1989, section 2); their mean, which has the larger bias of smaller sets, is taken off.
+    """
+    if min(n, m) < 4:
+        return Estimate(value, n, np.empty(0))
+    rng = np.random.default_rng(SEED)
+
+    def half(size: int) -> Tensor:
+        return torch.from_numpy(np.sort(rng.permutation(size)[: size // 2]))
+
+    found = np.array([subsets(half(n), half(m)) for _ in range(n_replicates)])
+    return Estimate(value, n, found - found.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much higher one is than the other: the mean over trainings, and its interval of 95 %.
+
+    Args:
+        n_seeds: trainings of each; with one alone the interval says nothing of their chance.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_seeds: int
+
+    @property
+    def real(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def mean_over_seeds(estimates: Sequence[Estimate]) -> Difference:
+    """The mean of estimates of several trainings, with its interval: as a difference to zero."""
+    return _interval(np.array([e.value for e in estimates]), np.mean([e.replicates for e in estimates], axis=0))
+
+
+def difference(first: Sequence[Estimate], other: Sequence[Estimate]) -> Difference:
+    """`other` less `first`: the same metric on the same images, the trainings paired by their seeds.
+
+    Two things are random. Which images were held out is the same for both and for all seeds: the replicates of paired
+    differences tell. How a training went is different for each seed: the spread of the differences tells. Their
+    variances add up; Student's t with as many degrees of freedom as Welch (1947) and Satterthwaite (1946) give.
+    """
+    values = np.array([b.value - a.value for a, b in zip(first, other, strict=True)])
+    return _interval(values, np.mean([b.replicates - a.replicates for a, b in zip(first, other, strict=True)], axis=0))
+
+
+def _interval(values: NDArray[np.float64], replicates: Replicates) -> Difference:
+    n = len(values)
+    value = float(values.mean())
+    of_images = float(replicates.var()) if len(replicates) else 0.0
+    of_seeds = float(values.var(ddof=1)) / n if n > 1 else 0.0
+    if of_images + of_seeds == 0:
+        reach = 0.0 if len(replicates) or n > 1 else math.inf
+    else:
+        freedom = (of_images + of_seeds) ** 2 / (of_seeds**2 / (n - 1)) if of_seeds else math.inf
+        reach = float(stdtrit(min(freedom, 1e9), (1 + LEVEL) / 2)) * math.sqrt(of_images + of_seeds)
+    return Difference(value, value - reach, value + reach, n)
