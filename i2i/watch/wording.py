@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _DIRECTED = re.compile(r"(.+?)_((?:ab|ba|a|b)(?:_.+)?)")
 
@@ -14,24 +16,36 @@ class Measure:
     """How a test metric is shown: title, decimals, unit, and which way is better (-1 lower, +1 higher, 0 unknown)."""
 
     title: str
-    decimals: int = 4
+    decimals: int | None = None
     unit: str = ""
     better: int = 0
     relative: bool = False
 
     def value(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}"
+        """With these decimals; without any said, four below 1 and three significant digits above."""
+        if self.decimals is None and abs(value) >= 1:
+            return number(value)
+        return f"{value:.{4 if self.decimals is None else self.decimals}f}"
 
 
 _MEASURES = {
-    "l1": Measure("L1", better=-1, relative=True),
+    "l1": Measure("L1", decimals=4, better=-1, relative=True),
     "psnr": Measure("PSNR", decimals=1, unit=" dB", better=1),
 }
 
 
-def measure(name: str) -> Measure:
-    """How the test metric `name` (without direction) is shown; an unknown one is shown as it is called."""
-    return _MEASURES.get(name, Measure(name))
+def measure(name: str, described: Mapping[str, Mapping[str, Any]] | None = None) -> Measure:
+    """How the test metric `name` (without direction) is shown; an unknown one is shown as it is called.
+
+    Args:
+        described: by name, as environment.json's `metrics` has it: `{"better": "lower", "unit": "dB", "title": "KID"}`.
+    """
+    if name in _MEASURES or not described or name not in described:
+        return _MEASURES.get(name, Measure(name))
+    about = described[name]
+    unit = str(about.get("unit") or "")
+    better = {"lower": -1, "higher": 1}.get(str(about.get("better")), 0)
+    return Measure(str(about.get("title") or name), unit=f" {unit}" if unit else "", better=better)
 
 
 def split(name: str) -> tuple[str, str]:

@@ -48,11 +48,11 @@ def build(folder: Path) -> Path:
     recipe, environment = _json(folder / "recipe.json"), _json(folder / "environment.json")
     logs = read(folder / "metrics.jsonl")
     names = _names(recipe, environment)
-    loader = jinja2.FunctionLoader(lambda name: resources.files("i2i.watch").joinpath(name).read_text(encoding="utf-8"))
+    loader = jinja2.FunctionLoader(_template)
     pages = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    page = pages.get_template("report.html.j2").render(
+    page = pages.get_template("page.html.j2").render(
         name=folder.resolve().name,
         step=logs[-1]["step"] if logs else 0,
         n_steps=environment.get("n_steps"),
@@ -66,6 +66,12 @@ def build(folder: Path) -> Path:
     with replacing(folder / "report.html") as temporary:
         temporary.write_bytes(page.encode())
     return folder / "report.html"
+
+
+def _template(name: str) -> str:
+    """The style is lent to other pages as well."""
+    room = "i2i.watch" if name == "report.css.j2" else "i2i.watch.report"
+    return resources.files(room).joinpath(name).read_text(encoding="utf-8")
 
 
 def _json(file: Path) -> dict[str, Any]:
