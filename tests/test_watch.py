@@ -1,9 +1,8 @@
-"""What a run leaves behind and prints: metrics.jsonl, sample grids, the terminal, the report."""
+"""What a run leaves behind and prints: metrics.jsonl, sample grids, the terminal."""
 
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,11 @@ import torch
 from PIL import Image
 
 from i2i.errors import I2IError
-from i2i.watch import Running, Ticks, metrics_file, report
+from i2i.watch import Running, Ticks, metrics_file
 from i2i.watch.console import Console
 from i2i.watch.metrics_file import MetricsFile
-from i2i.watch.report import Report
-from i2i.watch.samples import BACKGROUND, BLOCK_GAP, GAP, Samples, grid, to_pil
-from i2i.watch.wording import duration, number, split, where
+from i2i.watch.samples import BACKGROUND, BLOCK_GAP, GAP, LAYOUT, Samples, grid, to_pil
+from i2i.watch.wording import Measure, duration, measure, number, split, where
 
 METRICS = {
     "epoch": 0.5,
@@ -156,6 +154,25 @@ def test_the_grid_shows_kinds_as_rows_and_images_as_columns(tmp_path):
         assert all(low < 150 < high for low, high in label)  # something is written at the left
 
 
+def test_the_grid_says_where_its_images_are(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        key: torch.rand(n, channels, height, 50, generator=generator) * 2 - 1
+        for key, n, channels, height in (("a", 3, 1, 40), ("ab", 3, 3, 40), ("b", 2, 3, 33), ("bab_noised", 2, 3, 33))
+    }
+    Samples().logged(running(tmp_path), 500, METRICS, tensors)
+    with Image.open(tmp_path / "samples/00000500.png") as picture:
+        layout = json.loads(picture.info[LAYOUT])
+        assert [row["key"] for row in layout["rows"]] == list(tensors)
+        for row in layout["rows"]:
+            assert row["n"] == len(tensors[row["key"]])
+            for index, image in enumerate(tensors[row["key"]]):
+                x, y, scale = row["x"] + index * row["pitch"], row["y"], layout["scale"]
+                cell = picture.crop((x, y, x + scale * row["width"], y + scale * row["height"]))
+                same = cell.resize((row["width"], row["height"]), Image.Resampling.NEAREST)
+                assert same.tobytes() == to_pil(image).convert("RGB").tobytes()
+
+
 def test_small_images_are_enlarged_by_a_whole_factor():
     checks = torch.tensor([[-1.0, 1.0], [1.0, -1.0]]).repeat(25, 25).expand(1, 3, 50, 50)
     picture = grid({"a": checks, "ab": checks}, ("a", "b"))
@@ -273,102 +290,6 @@ def test_a_narrow_encoding_gets_ascii(tmp_path):
     assert b"step 50  flat -> ??  L1 0.0570" in raw.getvalue()
 
 
-# the report
-
-
-class Tags(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] == "script":
-            self.scripts.append(data)
-
-
-def run_folder(folder: Path, *, name: str = "flat", n: int = 4) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    run = running(folder, names=(name, "3d"), n_steps=1000, data={"a": {"name": name, "images": 3}}, device="cpu")
-    for file in ("recipe", "environment"):
-        (folder / f"{file}.json").write_text(
-            json.dumps({**getattr(run, file), "n_steps": run.n_steps}), encoding="utf-8"
-        )
-    for step in range(250, 250 * n + 1, 250):
-        for watcher in (MetricsFile(), Samples(), Report()):
-            watcher.logged(run, step, {**METRICS, **TESTS}, images())
-    return folder
-
-
-def test_the_report_has_every_curve_and_every_sample_and_needs_no_network(tmp_path):
-    page = (run_folder(tmp_path / "cyclegan-2") / "report.html").read_text(encoding="utf-8")
-    tags = Tags(page)
-    data = json.loads(tags.scripts[0])
-    curves = {curve["name"]: curve["points"] for panel in data["panels"] for curve in panel["curves"]}
-    assert curves.keys() == {*METRICS, *TESTS} - {"epoch", "seconds"}
-    assert curves["loss.cycle_a"] == [[250, 1.5], [500, 1.5], [750, 1.5], [1000, 1.5]]
-    assert [sample["file"] for sample in data["samples"]] == [
-        f"samples/{step:08}.png" for step in (250, 500, 750, 1000)
-    ]
-    assert all((tmp_path / "cyclegan-2" / sample["file"]).exists() for sample in data["samples"])
-    assert "http" not in page
-    assert [tag for tag, _ in tags.tags].count("link") == 0
-    assert not any(tag == "script" and "src" in attributes for tag, attributes in tags.tags)
-    for said in ("cyclegan-2", "finished", "untouched 0.0605, -5.8 %", "19.8 dB"):
-        assert said in page
-
-
-def test_names_cannot_inject_html_or_script(tmp_path):
-    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
-    harmless = Tags((run_folder(tmp_path / "plain") / "report.html").read_text(encoding="utf-8"))
-    folder = run_folder(tmp_path / "evil", name=evil)
-    (folder / "recipe.json").write_text(
-        json.dumps({evil: {evil: evil}, "data": {"names": [evil, "b"]}}), encoding="utf-8"
-    )
-    page = report.build(folder).read_text(encoding="utf-8")
-    assert "<script>alert" not in page and "<img src=x" not in page and "&lt;img src=x" in page
-    tags = [tag for tag, _ in Tags(page).tags]
-    for tag in ("script", "img"):
-        assert tags.count(tag) == [t for t, _ in harmless.tags].count(tag)
-
-
-def test_a_report_can_be_built_of_nothing_and_of_one_log(tmp_path):
-    page = report.build(tmp_path).read_text(encoding="utf-8")
-    assert "no step logged yet" in page and tmp_path.name in page
-    MetricsFile().logged(running(tmp_path), 1, METRICS, {})
-    page = report.build(tmp_path).read_text(encoding="utf-8")
-    assert "loss.cycle_a" in page and 'id="samples"' not in page
-
-
-def test_the_report_is_a_function_of_the_files(tmp_path):
-    folder = run_folder(tmp_path)
-    first = (folder / "report.html").read_bytes()
-    assert report.build(folder).read_bytes() == first
-
-
-def test_samples_of_an_undone_future_are_left_out(tmp_path):
-    folder = run_folder(tmp_path)
-    metrics_file.cut_back(folder / "metrics.jsonl", 500)
-    page = report.build(folder).read_text(encoding="utf-8")
-    assert "00000500.png" in page and "00000750.png" not in page
-
-
-def test_thinning_keeps_the_ends_and_the_spikes():
-    points = [(step, 1.0) for step in range(20_000)]
-    points[7_777] = (7_777, 50.0)
-    points[3_333] = (3_333, -50.0)
-    kept = report.thin(points)
-    assert len(kept) <= report.MAX_POINTS + 2
-    assert kept[0] == points[0] and kept[-1] == points[-1]
-    assert points[7_777] in kept and points[3_333] in kept
-    assert [step for step, _ in kept] == sorted(step for step, _ in kept)
-    assert report.thin([(1, None)] * 5000) != []
-
-
 # words
 
 
@@ -391,3 +312,12 @@ def test_words():
     assert where("ba", ("horse", "zebra")) == "zebra → horse" and where("b_real", ("horse", "zebra")) == "zebra real"
     assert [number(v) for v in (0.0, 0.3117, -12.44, 1234.6, 2e-4)] == ["0.00", "0.312", "-12.4", "1235", "2.00e-04"]
     assert [duration(s) for s in (45, 530, 12_000, 200_000)] == ["45 s", "9 min", "3 h 20 min", "2 d 8 h"]
+
+
+def test_metrics_are_shown_as_the_run_describes_them():
+    described = {"kid_efficientnet_lite0": {"better": "lower", "unit": "", "title": "KID"}, "odd": {"unit": "dB"}}
+    kid = measure("kid_efficientnet_lite0", described)
+    assert (kid.title, kid.unit, kid.better) == ("KID", "", -1)
+    assert measure("odd", described) == Measure("odd", unit=" dB")
+    assert measure("l1", described).title == "L1" and measure("new") == Measure("new")
+    assert [kid.value(v) for v in (0.03125, 134.56)] == ["0.0312", "135"]
