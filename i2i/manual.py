@@ -170,6 +170,8 @@ def _example(component: Component, registry: Registry) -> str:
         return "\n\n".join([_table("[method]", spec), *(_table(f"[{n}]", s) for n, s in slots.items() if s)])
     if kind == "source":
         return _table("[data]", {"source": spec})
+    if kind == "metric":
+        return _table("[eval]", {"metrics": [spec if len(spec) > 1 else spec["name"]]})
     tables = {"schedule": "[schedule]", "augmentation": "[[augment]]", "watcher": "[[watch]]"}
     if kind in tables:
         return _table(tables[kind], spec)

@@ -26,6 +26,7 @@ USES = {
     "schedule": ("schedule", '[schedule]\nname = "{}"\nn_epochs = 100\nn_epochs_decay = 100'),
     "source": ("data.source", '[data]\nsource = "{}"'),
     "augmentation": ("augment", '[[augment]]\nname = "{}"'),
+    "metric": ("eval.metrics", '[eval]\nmetrics = ["{}"]'),
     "watcher": ("watch", '[[watch]]\nname = "{}"'),
 }
 """Every kind, with the place of a recipe where it goes."""
@@ -45,7 +46,8 @@ def write_plugin(name: str, kind: str, parent: Path) -> Path:
         raise I2IError(Problem(str(folder), "is there already; choose another name, or another place with --out"))
     key, recipe = USES[kind]
     words = kind.replace("_", " ")
-    value = f"'[{{name = \"{name}\"}}]'" if kind in ("augmentation", "watcher") else name
+    listed = {"augmentation": f'[{{name = "{name}"}}]', "watcher": f'[{{name = "{name}"}}]', "metric": f'["{name}"]'}
+    value = f"'{listed[kind]}'" if kind in listed else name
     values = {
         "name": name,
         "module": module,

@@ -152,7 +152,7 @@ def test_every_example_is_a_recipe(engine: Engine) -> None:
         document["data"] = {"source": {"name": "root", "path": "images"}, **example.get("data", {})}
         recipe = resolve(document, engine.registry)
         augment = [placed.component for placed in recipe.augment]
-        roots = (recipe.method, recipe.source, recipe.schedule, *augment, *recipe.watch)
+        roots = (recipe.method, recipe.source, recipe.schedule, *augment, *recipe.metrics, *recipe.watch)
         used = [b.component for root in roots for b in root.walk()]
         assert component in used
 

@@ -56,6 +56,7 @@ SMALL = {
     "ensemble": {"members": [{"name": "patchgan", "base_channels": 8}, {"name": "pixelgan", "base_channels": 8}]},
     "dcgan_generator": {"base_channels": 8},
     "style": {"layers": [0, 1]},
+    "ms_ssim": {"n_scales": 3},
     "unit_encoder": {"base_channels": 4, "n_blocks": 2},
     "unit_decoder": {"base_channels": 4, "n_blocks": 2},
 }

@@ -1,5 +1,6 @@
 """The contract's checks notice what breaks it: for each of them, a component that it catches."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from i2i.data.source import Split
 from i2i.errors import I2IError
 from i2i.images import Header
 from i2i.method import Batch, Method, Update
+from i2i.metric import ImageMetric, SetMetric, Subsets, Translation
 from i2i.testing import CHECKS, check
 
 
@@ -409,6 +411,57 @@ class Maskless:
     draw, image = Darken.draw, Darken.image
 
 
+class Apart(ImageMetric):
+    """A metric of images that is broken in ways the tests choose."""
+
+    def __init__(self, *, how: str = "") -> None:
+        self.how = how
+        self.n_calls = 0
+        self.scale = nn.Parameter(torch.ones(()))
+        self.title = None if how == "title" else "apart"
+        self.better = {"smaller": "smaller", "backwards": "higher"}.get(how, "lower")
+        self.needs = {"silent": set(), "needs": {"pair"}}.get(how, {"partner"})
+
+    def values(self, translation: Translation) -> Tensor:
+        output = translation.output
+        if self.how == "refuses" or (self.how == "some" and output.shape[-1] < 64):
+            raise ValueError("it needs 64 px")
+        if self.how == "writes":
+            output.clamp_(-0.5, 0.5)
+        self.n_calls += self.how == "memory"
+        values = (output - translation.partner).abs().mean((1, 2, 3)) + self.n_calls
+        if self.how == "batch":
+            values = values / values.max()
+        if self.how == "global":
+            values = values + 0 * torch.rand(())
+        if self.how == "gradient":
+            values = values * self.scale
+        broken = {"scalar": values.mean(), "list": values.tolist(), "infinite": values / 0, "whole": values.long()}
+        return broken.get(self.how, values)
+
+
+class Colours(SetMetric):
+    """A metric of sets that is broken in ways the tests choose."""
+
+    def __init__(self, *, how: str = "") -> None:
+        self.how = how
+        self.better = "higher" if how == "backwards" else "lower"
+
+    def features(self, images: Tensor) -> Tensor:
+        return images.mean((1, 2, 3)) if self.how == "flat" else images.mean((2, 3))
+
+    def statistic(self, outputs: Tensor, targets: Tensor) -> float:
+        distance = (outputs.mean(0) - targets.mean(0)).norm()
+        if self.how == "dice":
+            distance = distance + torch.rand(())
+        return distance if self.how == "tensor" else distance.item() * (math.inf if self.how == "infinite" else 1)
+
+    def of_subsets(self, outputs: Tensor, targets: Tensor) -> Subsets:
+        if self.how == "subsets":
+            return lambda some, others: self.statistic(outputs, targets)
+        return super().of_subsets(outputs, targets)
+
+
 SOUND = [
     ("generator", Blur),
     ("discriminator", Patches),
@@ -423,6 +476,8 @@ SOUND = [
     ("source", Needy),
     ("augmentation", Shift),
     ("augmentation", Darken),
+    ("metric", Apart),
+    ("metric", Colours),
 ]
 
 BROKEN = [
@@ -531,6 +586,46 @@ BROKEN = [
     ("augmentation", "augmentation_draws_from_its_generator", Shift, "memory", "another image for the same draw"),
     ("augmentation", "augmentation_moves_masks_along", Shift, "still", "moves a mask otherwise than its image"),
     ("augmentation", "augmentation_moves_masks_along", Shift, "back", "moves a mask otherwise than its image"),
+    ("metric", "metric_says_what_it_is", Distance, "", "gives a Distance, not an i2i.metric.ImageMetric or SetMetric"),
+    (
+        "metric",
+        "metric_says_what_it_is",
+        Apart,
+        "smaller",
+        "has better = 'smaller'; possible are 'lower', 'higher', ''",
+    ),
+    ("metric", "metric_says_what_it_is", Apart, "title", "has a title that is a NoneType, not text"),
+    ("metric", "metric_says_what_it_is", Apart, "needs", "needs 'pair'; possible are 'partner', 'back'"),
+    ("metric", "metric_gives_numbers", Apart, "silent", "raised TypeError"),
+    ("metric", "metric_gives_numbers", Apart, "scalar", r"gives \(\) for images of shape .*; expected is \(N,\)"),
+    ("metric", "metric_gives_numbers", Apart, "list", "gives a list for images of shape"),
+    ("metric", "metric_gives_numbers", Apart, "infinite", "gives values that are not finite"),
+    ("metric", "metric_gives_numbers", Apart, "whole", "gives torch.int64"),
+    ("metric", "metric_gives_numbers", Apart, "refuses", "refuses images of 16, 64, 192 px .*: it needs 64 px"),
+    ("metric", "metric_gives_numbers", Colours, "flat", r"gives \(3,\) for images of .*; expected is \(N, D\)"),
+    (
+        "metric",
+        "metric_judges_each_image_alone",
+        Apart,
+        "batch",
+        "of an image by itself than of the same image in a batch",
+    ),
+    ("metric", "metric_leaves_no_trace", Apart, "global", "draws from a global generator"),
+    ("metric", "metric_leaves_no_trace", Colours, "dice", "draws from a global generator"),
+    ("metric", "metric_leaves_no_trace", Apart, "memory", "something else of the same images the second time"),
+    ("metric", "metric_leaves_no_trace", Apart, "gradient", "carry a gradient"),
+    ("metric", "metric_leaves_no_trace", Apart, "writes", "writes to the output that it is given"),
+    ("metric", "metric_states_a_number", Colours, "tensor", r"statistic\(\) gives tensor\(.*, not a finite float"),
+    ("metric", "metric_states_a_number", Colours, "infinite", r"statistic\(\) gives inf, not a finite float"),
+    ("metric", "metric_states_a_number", Colours, "subsets", r"of_subsets\(\) gives for 9 outputs and 12 real images"),
+    ("metric", "metric_knows_what_is_better", Apart, "backwards", "says higher is better, but gives 0 for real images"),
+    (
+        "metric",
+        "metric_knows_what_is_better",
+        Colours,
+        "backwards",
+        "says higher is better, but gives 0 for real images",
+    ),
     ("watcher", "watcher_has_its_methods", Deaf, "", r"has no method finished\(\)"),
 ]
 
@@ -560,6 +655,7 @@ def test_every_check_catches_something():
     ("adversarial_loss", Game, "penalty"),
     ("method", Pull, "equal"),
     ("augmentation", Shift, "some"),
+    ("metric", Apart, "some"),
 ])  # fmt: skip
 def test_what_is_declared_is_allowed(kind, factory, how):
     assert check(kind, factory, {"how": how}) == []

@@ -20,7 +20,7 @@ import torch
 from i2i.component import KINDS, Component, Factory, describe
 from i2i.errors import I2IError, suggest
 from i2i.registry import Registry
-from i2i.testing import augmentations, games, losses, networks, parts, runs
+from i2i.testing import augmentations, games, losses, metrics, networks, parts, runs
 
 Build = Callable[..., Any]
 Check = Callable[[Build], Iterator[str]]
@@ -41,6 +41,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "schedule": runs.SCHEDULE,
     "source": runs.SOURCE,
     "augmentation": augmentations.AUGMENTATION,
+    "metric": metrics.METRIC,
     "watcher": runs.WATCHER,
 }
 

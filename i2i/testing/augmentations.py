@@ -63,11 +63,11 @@ def augmentation_draws_from_its_generator(build: Build) -> Iterator[str]:
     for seed in (1, 2):
         augmentation, rng = build(), np.random.default_rng(0)
         torch.manual_seed(seed)
-        before = _global_states()
+        before = global_states()
         drawn = [augmentation.draw(rng) for _ in range(N_DRAWS)]
         results.append([augmentation.image(image, one) for one in drawn])
         results.append([augmentation.image(image, one) for one in drawn])
-        if _global_states() != before:
+        if global_states() != before:
             yield "draws from a global generator; draw all of it in draw(), from the generator given there"
             return
     if not all(all(map(torch.equal, results[0], others)) for others in results[1:]):
@@ -92,7 +92,8 @@ def augmentation_moves_masks_along(build: Build) -> Iterator[str]:
             return
 
 
-def _global_states() -> tuple[Any, ...]:
+def global_states() -> tuple[Any, ...]:
+    """Of the random generators of Python, numpy and torch, to be compared."""
     of_numpy: Any = np.random.get_state()
     return random.getstate(), of_numpy[1].tolist(), of_numpy[2], torch.get_rng_state().tolist()
 
