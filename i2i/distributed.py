@@ -77,6 +77,30 @@ class World:
         dist.all_reduce(total)
         return dict(zip(values, (total / self.size).tolist(), strict=True))
 
+    def gather(self, parts: Sequence[torch.Tensor], width: Sequence[int]) -> torch.Tensor:
+        """The rows of all processes, on the CPU, in float64: the first part of each by rank, then the second of each, …
+
+        Args:
+            parts: this process's, (n_i, *width), float64, on the CPU; how many there are may differ.
+            width: of a row.
+        """
+        empty = torch.empty(0, *width, dtype=torch.float64)
+        if self.size == 1:
+            return torch.cat([*parts, empty])
+        n_rounds = torch.tensor(len(parts))
+        dist.all_reduce(n_rounds, dist.ReduceOp.MAX)
+        found = [empty]
+        for i in range(int(n_rounds)):
+            part = parts[i] if i < len(parts) else empty
+            sizes = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
+            dist.all_gather(sizes, torch.tensor([len(part)]))
+            padded = torch.zeros(int(max(sizes)), *width, dtype=torch.float64)
+            padded[: len(part)] = part
+            everywhere = [torch.empty_like(padded) for _ in range(self.size)]
+            dist.all_gather(everywhere, padded)
+            found += [rows[: int(size)] for rows, size in zip(everywhere, sizes, strict=True)]
+        return torch.cat(found)
+
     def agree(self, text: str) -> str:
         """The first text that is not empty, by rank; the same on all processes, and all must ask."""
         if self.size == 1:

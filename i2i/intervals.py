@@ -67,7 +67,10 @@ def of_sets(value: float, subsets: Callable[[Tensor, Tensor], float], n: int, m:
     def half(size: int) -> Tensor:
         return torch.from_numpy(np.sort(rng.permutation(size)[: size // 2]))
 
-    found = np.array([subsets(half(n), half(m)) for _ in range(n_replicates)])
+    try:
+        found = np.array([subsets(half(n), half(m)) for _ in range(n_replicates)])
+    except ValueError:  # the whole is enough for the statistic, its halves are not
+        return Estimate(value, n, np.empty(0))
     return Estimate(value, n, found - found.mean())
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import signal
-import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict
 
 from torch import Tensor
 
@@ -17,14 +16,18 @@ from i2i import checkpoint
 from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.estimate import memory_of_step
-from i2i.evaluation import imagined, paired_scores, sample, untouched_scores
+from i2i.files import write_json
+from i2i.judging import Judge
 from i2i.measure import in_bytes
 from i2i.run import Run
+from i2i.sampling import imagined, sample
 from i2i.schedules import Observes
+from i2i.signals import caught
 from i2i.trainer import check_finite
 from i2i.training import Training
 from i2i.translate import save_translator
-from i2i.watch import Rollback, Running, Stop, Ticks, Watcher
+from i2i.watch import Rollback, Running, Watcher
+from i2i.watch.audience import Audience
 from i2i.watch.metrics_file import cut_back
 
 Tell = Callable[[str], None]
@@ -38,14 +41,18 @@ class Loop:
 
     def __init__(self, training: Training, run: Run, watchers: list[Watcher], engine: Engine, tell: Tell) -> None:
         self.training, self.run, self.world = training, run, training.world
-        self.watchers = list(watchers) if self.world.leads else []
         self.tell = tell if self.world.leads else lambda text: None
+        self.audience = Audience(watchers if self.world.leads else [], self.tell)
         self.document = training.recipe.document()
         self.environment = training.environment(engine)
         self.conditions = training.conditions()  # once: it goes over the names of all images
+        self.judge = Judge(training)
+        self.environment["metrics"] = self.judge.about
         self.seconds = 0.0
+        self._slower = 1.0
         self._stop = ""
-        self._saving = self._rollback = False
+        self._saving = False
+        self._rollback: Rollback | None = None
         self.saved = -1
         """The step of the newest checkpoint; -1 if there is none."""
         self._lock = ExitStack()
@@ -53,22 +60,25 @@ class Loop:
     def resume(self) -> None:
         """Goes on from the newest whole checkpoint, exactly. Raises I2IError."""
         self._hold()
+        trainer, schedule = self.training.trainer, self.training.schedule
         with self.world.together():
             state, progress = checkpoint.load_latest(self.run.checkpoints, self.world)
-        self.training.trainer.load_state_dict(state)
-        if isinstance(self.training.schedule, Observes) and progress["schedule"] is not None:
-            self.training.schedule.load_state_dict(progress["schedule"])
+        trainer.load_state_dict(state)
+        if isinstance(schedule, Observes) and progress["schedule"] is not None:
+            schedule.load_state_dict(progress["schedule"])
         self.seconds = progress["seconds"]
+        self.judge.best.load_state_dict(progress.get("best", {}))
+        self._slow_down(progress.get("slower", 1.0))
         for what, now in self.conditions.items():
             if now != progress["conditions"].get(what, now):
                 self.tell(f"{what} changed since the run was saved: it goes on, but not to the same bits")
-        checkpoint.restore_rng(state["rng"], self.training.trainer.device)
+        checkpoint.restore_rng(state["rng"], trainer.device)
         self.saved = state["step"]
         with self.world.together():
             if self.world.leads:
                 checkpoint.set_aside(self.run.checkpoints, state["step"])
                 cut_back(self.run.metrics, state["step"])
-            self._save_translators()  # the process may have died between the checkpoint and these
+            self._save_translators()  # the process may have died before it wrote these
 
     def _hold(self) -> None:
         """Takes the run for this process, if it has not; raises I2IError if another one has it."""
@@ -79,22 +89,39 @@ class Loop:
 
     def go(self) -> str:
         """Runs; returns why it stopped, empty at the end of the schedule. Raises I2IError if a loss is not finite."""
-        training, trainer = self.training, self.training.trainer
+        training, trainer, running = self.training, self.training.trainer, self._running()
         self._hold()
-        running = self._running()
         if self.world.leads:
             self.run.write_about(self.document, self.environment)
-        self._watch("started", running)
+        self.audience.started(running)
         try:
-            with _signals(self._on_signal):
+            with caught(self._on_signal):
                 stopped = self._loop(running)
+                while self._rollback and self._rollback.slower:
+                    running = self._go_back(running, self._rollback)
+                    stopped = self._loop(running)
                 if not self._rollback:
                     self._save(final=True)
         finally:
-            self._watch("finished", running)
+            self.audience.finished(running)
             self._lock.close()
         assert stopped or trainer.step == training.n_steps
         return stopped
+
+    def _go_back(self, running: Running, wish: Rollback) -> Running:
+        """To the last checkpoint, with lower learning rates. Raises I2IError if there is none."""
+        self.audience.finished(running)
+        self.tell(f"{wish.reason}: back to the last checkpoint, learning rates times {wish.slower:g}")
+        self._stop, self._rollback = "", None
+        slower = self._slower * (wish.slower or 1.0)
+        self.resume()
+        self._slow_down(slower)
+        self.audience.started(running := self._running())
+        return running
+
+    def _slow_down(self, factor: float) -> None:
+        schedule = self.training.schedule
+        self._slower, self.training.trainer.rate = factor, lambda step: factor * schedule(step)
 
     def _loop(self, running: Running) -> str:
         """Steps until the end or until somebody, on any process, wants to stop; returns why."""
@@ -109,19 +136,20 @@ class Loop:
             else:
                 metrics = trainer.train_step(batches)
             step = trainer.step
-            for watcher in self.watchers:
-                if isinstance(watcher, Ticks):
-                    self._watch_one(watcher, "ticked", running, step)
+            self.audience.ticked(running, step)
             stop = self.world.agree(self._stop)
             ends = step == n_steps or bool(stop)
-            samples = step % options.sample_every == 0 or step == options.log_every or ends  # the first ones soon
-            if step % options.log_every == 0 or samples or step % options.save_every == 0:
+            regular = step % options.sample_every == 0 or step == options.log_every  # the first ones soon
+            samples, judges = regular or ends, self.judge.is_due(step, regular, step == n_steps)
+            if step % options.log_every == 0 or samples or judges or step % options.save_every == 0:
                 values = self.world.means({name: float(value) for name, value in metrics.items()})
-                check_finite(values, step)
                 now = time.monotonic()
                 self.seconds += now - since
                 images_per_second = (step - since_step) * running.images_per_step / max(now - since, 1e-9)
-                self._log(running, values, images_per_second, samples)
+                whole = all(map(math.isfinite, values.values()))
+                self._log(running, values, images_per_second, samples and whole, judges and whole)
+                if not (self._rollback and self._rollback.slower):
+                    check_finite(values, step)
                 stop = stop or self.world.agree(self._stop)
                 since, since_step = time.monotonic(), step
             if step % options.save_every == 0 and not ends and not self._rollback:
@@ -130,7 +158,9 @@ class Loop:
                 return stop
         return ""
 
-    def _log(self, running: Running, values: dict[str, float], images_per_second: float, samples: bool) -> None:
+    def _log(
+        self, running: Running, values: dict[str, float], images_per_second: float, samples: bool, judges: bool
+    ) -> None:
         trainer, data = self.training.trainer, self.training.data
         metrics = {
             "epoch": trainer.step / data.steps_per_epoch,
@@ -147,12 +177,23 @@ class Loop:
         if samples and self.world.leads:
             images = sample(trainer.translators(), data.preview(), trainer.device)
             images |= imagined(trainer.method, N_IMAGINED)
-            metrics |= paired_scores(trainer.translators(), data, trainer.device)
-        for wish in self._watch("logged", running, trainer.step, metrics, images):
-            if isinstance(wish, (Stop, Rollback)):
-                self._stop = self._stop or wish.reason
-                self._rollback |= isinstance(wish, Rollback)
-        self._rollback = bool(self.world.agree("roll back" if self._rollback else ""))
+        if judges:
+            metrics |= self._judge()
+        reason, wish = self.audience.logged(running, trainer.step, metrics, images)
+        self._stop = self._stop or reason
+        said = self.world.agree(json.dumps(asdict(wish)) if wish else "")
+        self._rollback = Rollback(**json.loads(said)) if said else self._rollback
+
+    def _judge(self) -> dict[str, float]:
+        """Metrics of held-out images; keeps the best translators, and wishes to stop when patience is lost."""
+        metrics, better = self.judge()
+        self._stop = self._stop or self.judge.lost_patience()
+        if better and self.world.leads:
+            try:
+                self._save_translators(better, best=True)
+            except OSError as error:
+                self.tell(f"the best translators could not be saved: {error}; training goes on")
+        return metrics
 
     def _save(self, final: bool = False) -> None:
         """A checkpoint and the translators; a failure (a full disk) ends the run only if it was the last chance."""
@@ -165,6 +206,8 @@ class Loop:
             "seconds": self.seconds,
             "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
             "conditions": self.conditions,
+            "best": self.judge.best.state_dict(),
+            "slower": self._slower,
         }
         state = trainer.state_dict() | {"rng": checkpoint.rng_state(trainer.device)}
         try:
@@ -183,11 +226,16 @@ class Loop:
         finally:
             self._saving = False
 
-    def _save_translators(self) -> None:
+    def _save_translators(self, directions: Iterable[str] = (), best: bool = False) -> None:
+        """Those of these directions, or all; by the leading process."""
         trainer, names = self.training.trainer, self.training.data.names
-        for direction, module in trainer.translators().items() if self.world.leads else ():
-            path = self.run.weights(direction)
+        translators = trainer.translators() if self.world.leads else {}
+        for direction in directions or translators:
+            path, module = self.run.weights(direction, best), translators[direction]
+            path.parent.mkdir(exist_ok=True)
             save_translator(path, module, recipe=self.document, direction=direction, step=trainer.step, names=names)
+        if best:
+            write_json(self.run.folder / "best.json", self.judge.best.found)
 
     def _running(self) -> Running:
         training = self.training
@@ -200,53 +248,13 @@ class Loop:
             steps_per_epoch=training.data.steps_per_epoch,
             images_per_step=training.images_per_step,
             names=training.data.names,
-            baseline=untouched_scores(training.data) if self.world.leads else {},
+            baseline=self.judge.baseline,
         )
 
-    def _watch(self, event: str, *arguments: Any) -> list[Any]:
-        return [self._watch_one(watcher, event, *arguments) for watcher in list(self.watchers)]
-
-    def _watch_one(self, watcher: Watcher, event: str, *arguments: Any) -> Any:
-        try:
-            return getattr(watcher, event)(*arguments)
-        except Exception as error:
-            self.watchers.remove(watcher)
-            name = type(watcher).__name__
-            self.tell(f"{name} failed and is switched off: {type(error).__name__}: {error}; training goes on")
-            return None
-
     def _on_signal(self, number: int) -> None:
-        if self._saving:
-            self._stop = self._stop or f"stopped by {signal.Signals(number).name}"
-            self.tell("saving; it ends by itself")
-            return
-        if self._stop:  # the second one does not wait
+        if self._stop and not self._saving:  # the second one does not wait
             raise KeyboardInterrupt
-        self._stop = f"stopped by {signal.Signals(number).name}"
-        self.tell("stopping after this step; once more to stop at once")
-
-
-@contextmanager
-def _signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `handle` instead of raising, while the block lasts; only the main thread may ask."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.signal(number, lambda n, frame: handle(n)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def warn_by(tell: Tell) -> None:
-    """Shows Python's warnings as lines of the run."""
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        tell(f"warning: {message}")
-
-    warnings.showwarning = show
-    if not sys.warnoptions:
-        warnings.simplefilter("default", UserWarning)
+        self._stop = self._stop or f"stopped by {signal.Signals(number).name}"
+        self.tell(
+            "saving; it ends by itself" if self._saving else "stopping after this step; once more to stop at once"
+        )

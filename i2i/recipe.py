@@ -20,9 +20,10 @@ from i2i.placed import AugmentOptions, ExtraLossOptions, Placed, label, read_lis
 from i2i.registry import Builder, Registry
 from i2i.slots import Slot
 
-PLANNED_TABLES = ("eval",)
-"""Reserved for what is not built yet: using one is an error, not a silence."""
-
+DEFAULT_METRICS = ("l1", "psnr")
+"""Cheap ones, for pairs; whatever else a recipe wants it names."""
+DEFAULT_WATCHERS = ("health",)
+"""Watch every run, with their defaults where a recipe says nothing of them."""
 
 Epochs = Annotated[float, Ge(0), Le(1e6)]
 Steps = Annotated[int, Ge(0), Le(10**9)]
@@ -41,6 +42,15 @@ class TrainOptions(Options):
     sample_every: Annotated[int, Ge(1)] = 500
     save_every: Annotated[int, Ge(1)] = 1000
     keep_checkpoints: Annotated[int, Ge(2)] = 2
+
+
+class EvalOptions(Options):
+    """`[eval]` without its metrics: when held-out images are judged, and what follows from it."""
+
+    every: Annotated[int, Ge(1)] | None = None
+    n_images: Annotated[int, Ge(0)] = 256
+    best_by: str | None = None
+    patience: Annotated[int, Ge(0)] = 0
 
 
 class Length(Options):
@@ -88,6 +98,8 @@ class Recipe:
     train: TrainOptions
     extra_losses: tuple[Placed[ExtraLossOptions], ...]
     augment: tuple[Placed[AugmentOptions], ...]
+    metrics: tuple[Builder, ...]
+    eval: EvalOptions
     watch: tuple[Builder, ...]
 
     @property
@@ -109,6 +121,7 @@ class Recipe:
             "train": self.train.model_dump(mode="json"),
             "augment": [placed.document() for placed in self.augment],
             "extra_loss": [placed.document() for placed in self.extra_losses],
+            "eval": {"metrics": [m.spec() for m in self.metrics], **self.eval.model_dump(mode="json")},
             "watch": [w.spec() for w in self.watch],
         }
         return {key: value for key, value in document.items() if value or key == "requires"}
@@ -116,7 +129,7 @@ class Recipe:
     def plugins(self) -> set[str]:
         """The plugins, beside the reference, whose components this recipe uses."""
         placed = [p.component for p in self.augment] + [p.component for p in self.extra_losses]
-        roots = (self.method, self.source, self.schedule, *placed, *self.watch)
+        roots = (self.method, self.source, self.schedule, *placed, *self.metrics, *self.watch)
         return {b.component.plugin for root in roots for b in root.walk()} - {"reference"}
 
 
@@ -153,17 +166,35 @@ def resolve(document: Mapping[str, Any], registry: Registry, plugins: Sequence[s
     labels = [label(extra) for extra in extra_losses]
     for twice in {name for name in labels if labels.count(name) > 1}:
         problems.append(Problem("extra_loss", f"two are called {twice!r}; give each a label"))
-    watch = [
-        registry.settle(Slot("watcher"), None, spec, f"watch.{i}", problems)
-        for i, spec in enumerate(tables(document, "watch", problems))
-    ]
+    judging = dict(_table(document, "eval", problems))
+    metrics = _settle_all("metric", judging.pop("metrics", None), DEFAULT_METRICS, "eval.metrics", registry, problems)
+    evaluation = validate(EvalOptions, judging, "eval", problems, also=("metrics",))
+    if evaluation and evaluation.patience and not evaluation.best_by:
+        problems.append(Problem("eval.patience", "waits for a better value; name the metric: best_by"))
+    watching = tables(document, "watch", problems)
+    watch = _settle_all("watcher", watching, (), "watch", registry, problems)
+    for name in {*DEFAULT_WATCHERS} & {*registry.names("watcher")} - {w.component.name for w in watch}:
+        watch += (registry.resolve("watcher", name, "watch"),)
     if problems:
         raise I2IError(*problems)
-    assert method and source and data_options and schedule_builder and length and train
+    assert method and source and data_options and schedule_builder and length and train and evaluation
     return Recipe(
         method, source, data_options, optim_table, schedule_builder, length, train,
-        extra_losses, augment, tuple(w for w in watch if w),
+        extra_losses, augment, metrics, evaluation, watch,
     )  # fmt: skip
+
+
+def _settle_all(
+    kind: str, specs: Any, defaults: Sequence[str], where: str, registry: Registry, problems: list[Problem]
+) -> tuple[Builder, ...]:
+    """A list of components; those of `defaults` that are registered if it is None."""
+    if specs is None:
+        specs = [name for name in defaults if name in registry.names(kind)]
+    elif not isinstance(specs, list):
+        problems.append(Problem(where, "is a list of components"))
+        return ()
+    found = [registry.settle(Slot(kind), None, spec, f"{where}.{i}", problems) for i, spec in enumerate(specs)]
+    return tuple(builder for builder in found if builder)
 
 
 def resolve_method(document: Mapping[str, Any], registry: Registry, problems: list[Problem]) -> Builder | None:
@@ -205,11 +236,9 @@ def check_required(document: Mapping[str, Any], plugins: Sequence[str], problems
 
 
 def _check_tables(document: Mapping[str, Any], slots: Mapping[str, Any], problems: list[Problem]) -> None:
-    known = {*(t for t in RESERVED_TABLES if t not in PLANNED_TABLES), *slots, "requires"}
+    known = {*RESERVED_TABLES, *slots, "requires"}
     for key in document:
-        if key in PLANNED_TABLES:
-            problems.append(Problem(key, "is reserved for a later version; nothing reads it yet"))
-        elif key not in known:
+        if key not in known:
             problems.append(Problem(key, f"is no table of this method{suggest(key, known)}"))
 
 

@@ -25,6 +25,7 @@ class Run:
     report.html            one static page
     checkpoints/           the newest, to go on from
     ab.safetensors, ba.safetensors    the translators
+    best/, best.json       the best translators by a metric, and when that was
     """
 
     folder: Path
@@ -78,8 +79,9 @@ class Run:
         write_json(self.folder / "recipe.json", recipe)
         write_json(self.folder / "environment.json", environment)
 
-    def weights(self, direction: str) -> Path:
-        return self.folder / f"{direction}.safetensors"
+    def weights(self, direction: str, best: bool = False) -> Path:
+        """A translator's: the newest, or the best by the metric that the recipe names."""
+        return (self.folder / "best" if best else self.folder) / f"{direction}.safetensors"
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -11,7 +11,7 @@ from i2i.component import Component
 from i2i.data.table import DataOptions
 from i2i.manual import page
 from i2i.placed import AugmentOptions, ExtraLossOptions
-from i2i.recipe import Length, TrainOptions
+from i2i.recipe import EvalOptions, Length, TrainOptions
 from i2i.registry import Registry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -49,6 +49,9 @@ def recipe_schema(registry: Registry) -> Schema:
         "train": _table(TrainOptions, {}),
         "augment": _placed("augmentation", AugmentOptions, registry, definitions),
         "extra_loss": _placed("loss", ExtraLossOptions, registry, definitions),
+        "eval": _table(
+            EvalOptions, {"metrics": {"type": "array", "items": _named(_kind("metric", registry, definitions))}}
+        ),
         "watch": {"type": "array", "items": _named(_kind("watcher", registry, definitions))},
     }
     return {

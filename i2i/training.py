@@ -65,21 +65,7 @@ class Training:
         world.share(method)
         if not world.leads:
             torch.manual_seed(options.seed + world.rank)
-        with world.leader_first():  # it prepares the images that the others then find in the cache
-            data = open_data(
-                recipe.data,
-                source,
-                paired=method.paired,
-                needs=method.needs | recipe.masks,
-                multiple=size_multiple(*method.translators().values()),
-                augment=[augment(placed, recipe.data.both_channels) for placed in recipe.augment],
-                seed=options.seed,
-                n_batches=method.n_batches,
-                n_micro_batches=options.accumulate,
-                rank=world.rank,
-                world_size=world.size,
-                progress=progress,
-            )
+        data = data_for(recipe, method, source, world, progress)
         recipe = replace(recipe, data=data.options)
         precision = pick_precision(options.precision, device, deep=data.deep)
         n_steps = recipe.length.steps(data.steps_per_epoch)
@@ -138,6 +124,27 @@ class Training:
                 player: sum(p.numel() for p in own.values()) for player, own in self.trainer.parameters.items()
             },
         }
+
+
+def data_for(
+    recipe: Recipe, method: Method, source: Source, world: World, progress: Callable[[str, int, int], None] | None
+) -> Data:
+    """The data of a recipe, as its method needs it. Raises I2IError."""
+    with world.leader_first():  # it prepares the images that the others then find in the cache
+        return open_data(
+            recipe.data,
+            source,
+            paired=method.paired,
+            needs=method.needs | recipe.masks,
+            multiple=size_multiple(*method.translators().values()),
+            augment=[augment(placed, recipe.data.both_channels) for placed in recipe.augment],
+            seed=recipe.train.seed,
+            n_batches=method.n_batches,
+            n_micro_batches=recipe.train.accumulate,
+            rank=world.rank,
+            world_size=world.size,
+            progress=progress,
+        )
 
 
 def check_players(recipe: Recipe, method: Method) -> None:

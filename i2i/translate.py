@@ -162,7 +162,7 @@ def find_translator(
     Args:
         source: a run's folder or a safetensors file.
         to: the domain to translate to, `a`, `b` or its name; a run translates to b by default.
-        at: `latest`, or the step of a checkpoint.
+        at: `latest`, `best` (by the metric that the recipe names), or the step of a checkpoint.
 
     Raises I2IError.
     """
@@ -178,16 +178,19 @@ def find_translator(
     recipe = run.recipe
     names = tuple(recipe["data"]["names"])
     direction = direction_to(to, names)
-    if at == "latest":
-        path = run.weights(direction)
+    if at in ("latest", "best"):
+        path = run.weights(direction, best=at == "best")
         if not path.is_file():
             _lay_out(recipe, direction, registry, plugins, str(source))  # says so if there can be none
-            raise I2IError(Problem(str(path), "is not there; the run stopped before its first save"))
+            why = "the run stopped before its first save"
+            if at == "best":
+                why = "the run kept none: it judged nothing yet, or its recipe has no eval.best_by"
+            raise I2IError(Problem(str(path), f"is not there; {why}"))
         return load_translator(path, registry, plugins)
     have = checkpoint.steps(run.checkpoints)
     if not at.isdigit() or int(at) not in have:
         raise I2IError(
-            Problem("--checkpoint", f"{at!r} is not there; there is: {', '.join(['latest', *map(str, have)])}")
+            Problem("--checkpoint", f"{at!r} is not there; there is: {', '.join(['latest', 'best', *map(str, have)])}")
         )
     state, _ = checkpoint.load(checkpoint.folder_of(run.checkpoints, int(at)))
     method, _ = _lay_out(recipe, direction, registry, plugins, str(source))

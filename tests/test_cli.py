@@ -292,7 +292,7 @@ def test_an_image_smaller_than_the_network_needs_is_named(run, tmp_path):
     ("change", "message"),
     [
         ({"to": "dog"}, "there is: horse, zebra (or a, b)"),
-        ({"checkpoint": "3"}, "there is: latest, 4"),
+        ({"checkpoint": "3"}, "there is: latest, best, 4"),
         ({"device": "tpu"}, "--device: 'tpu' is no device"),
         ({"images": "nowhere"}, "IMAGES: there is no file or folder 'nowhere'"),
         ({"source": "nowhere"}, "nowhere: there is no such folder"),

@@ -19,6 +19,7 @@ from i2i.data import DataOptions, Split, UnreadableImage, open_data
 from i2i.data.order import Order
 from i2i.data.workers import end_explained
 from i2i.errors import I2IError, Problem
+from i2i.method import Batch
 
 
 class Plain:
@@ -195,12 +196,15 @@ def test_preview_is_evenly_spaced_and_held_out_if_it_can_be():
 
 def test_held_out_pairs_come_in_order_and_whole():
     test = Split(Plain(5, 50), Plain(5, 60), paired=True)
-    batches = list(opened(Fixed(Plain(3), Plain(3), test=test)).test_batches(2))
-    assert [len(batch.a) for batch in batches] == [2, 2, 1]
-    assert shown(batches) == [[50, 51, 52, 53, 54], [60, 61, 62, 63, 64]]
+    data = opened(Fixed(Plain(3), Plain(3), test=test))
+    assert data.n_shown == (5, 5) and data.held_out and data.shown_in_pairs
+    assert shown([Batch(**data.look("ab", [1, 2, 4]))]) == [[51, 52, 54], [61, 62, 64]]
+    assert data.look("b", [0])["b"].shape == (1, 3, 8, 8) and "a" not in data.look("b", [0])
+    assert shown([Batch(**data.look("ab", [0, 2], training=True))]) == [[0, 2], [0, 2]]
     unpaired = Split(Plain(5, 50), Plain(5, 60))
-    assert opened(Fixed(Plain(3), Plain(3), test=unpaired)).test_batches() is None
-    assert opened(Fixed(Plain(3), Plain(3), paired=True)).test_batches() is None
+    assert not opened(Fixed(Plain(3), Plain(3), test=unpaired)).shown_in_pairs
+    training = opened(Fixed(Plain(3), Plain(3), paired=True))
+    assert not training.held_out and not training.shown_in_pairs and training.n_shown == (3, 3)
 
 
 def test_a_method_that_needs_pairs_refuses_others():

@@ -370,8 +370,8 @@ def test_fluent_emoji_limit_and_pairs_match(registry):
     emoji = source(registry, "fluent-emoji", limit=20)
     data = open_data(DataOptions(load_size=64, crop_size=64, flip=False), emoji, paired=False, seed=0)
     assert data.n_images == (20, 20)
-    (batch,) = data.test_batches(20)
-    distances = (batch.a[:, None] - batch.b[None]).abs().mean((2, 3, 4))
+    shown = data.look("ab", range(20))
+    distances = (shown["a"][:, None] - shown["b"][None]).abs().mean((2, 3, 4))
     assert (distances.argmin(1) == np.arange(20)).sum() >= 18  # the nearest 3D drawing is the true partner
 
 

@@ -134,12 +134,6 @@ def test_masks_are_resized_as_their_images():
     assert batch.extras["mask_b"].min() >= 0 and batch.extras["mask_b"].max() <= 1
 
 
-def test_held_out_pairs_have_theirs():
-    split = annotated(5, 5, paired=True)
-    (batch,) = opened(split, test=split).test_batches()
-    assert batch.extras["label_a"].tolist() == batch.extras["label_b"].tolist() == [10, 11, 12, 13, 14]
-
-
 def test_what_does_not_fit_is_said():
     a, b = Noise(3), Noise(4)
     with pytest.raises(I2IError) as error:

@@ -17,18 +17,18 @@ def failing(engine, recipe):
 
 
 def test_all_mistakes_of_a_recipe_at_once(engine, tmp_path):
-    recipe = document(tmp_path, optim={"name": "adma"}, schedule={"n_steps": -1}, discriminatr={}, eval={"every": 1})
+    recipe = document(tmp_path, optim={"name": "adma"}, schedule={"n_steps": -1}, discriminatr={}, eval={"evry": 1, "patience": 2})
     recipe["generator"]["n_block"] = 3
     recipe["train"] |= {"precision": "fp8", "device": "gpu"}
     recipe["data"]["crop_size"] = 64
     recipe["extra_loss"] = [{"name": "l3", "between": ["a"], "player": "generators"}]
-    recipe["watch"] = [{"name": "tensorboard"}]
+    recipe["watch"] = [{"name": "tensorbord"}]
     recipe["requires"] = ["colour"]
     text = failing(engine, recipe)
     for part in (
         "generator.n_block: unknown option; did you mean 'n_blocks'?",
         "discriminatr: is no table of this method; did you mean 'discriminator'?",
-        "eval: is reserved",
+        "eval.evry: unknown option; did you mean 'every'?",
         'optim.name: there is no optimizer "adma"; did you mean',
         "schedule.n_steps: should be greater than or equal to 0, not -1",
         "train.precision: should be 'auto', 'fp32' or 'bf16', not \"fp8\"",
@@ -36,7 +36,7 @@ def test_all_mistakes_of_a_recipe_at_once(engine, tmp_path):
         "data.crop_size: ",
         "extra_loss.0.name: there is no loss 'l3'",
         "extra_loss.0.between",
-        "watch.0.name: there is no watcher 'tensorboard'",
+        "watch.0.name: there is no watcher 'tensorbord'",
         "requires: plugin 'colour' is not loaded; add -p colour.py",
     ):
         assert part in text, part

@@ -6,7 +6,8 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,6 +78,17 @@ def check_plugins(environment: Mapping[str, Any], recipe: Mapping[str, Any], eng
     options = [f"-p {shlex.quote(known.get(name, {}).get('origin', name + '.py'))}" for name in missing]
     names = ", ".join(map(repr, missing))
     raise I2IError(f"this run needs the plugin {names}; type: i2i {' '.join(options)} {command}")
+
+
+def warn_by(tell: Callable[[str], None]) -> None:
+    """Shows Python's warnings as lines of the run."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        tell(f"warning: {message}")
+
+    warnings.showwarning = show
+    if not sys.warnoptions:
+        warnings.simplefilter("default", UserWarning)
 
 
 def tell(problems: Iterable[Problem]) -> None:

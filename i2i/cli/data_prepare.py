@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from i2i.cli.app import console, errors, tell
+from i2i.cli.app import console, errors, tell, warn_by
 from i2i.cli.data import data_app
 from i2i.cli.translating import Speed
 
@@ -44,7 +44,6 @@ def _run(
     """Makes a set, tells how far it came, and prints what a recipe says to train on it."""
     from i2i.data.folders import find_images
     from i2i.datasets.prepare import Halves, Outcome, prepare, recipe_lines
-    from i2i.loop import warn_by
 
     warn_by(lambda text: errors.print(text, soft_wrap=True, markup=False))
     files, halves, outcome = find_images(photos, "PHOTOS"), Halves(test_share, seed, group), Outcome()

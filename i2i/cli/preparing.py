@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from i2i.cli.app import Plugins, app, console, errors, start_engine
+from i2i.cli.app import Plugins, app, console, errors, start_engine, warn_by
 from i2i.errors import I2IError, Problem
 
 if TYPE_CHECKING:
@@ -103,7 +103,6 @@ def check(
     document = layers.read(recipe)  # a mistake in its name is told before anything slow is imported
 
     from i2i.estimate import estimate, lines
-    from i2i.loop import warn_by
     from i2i.recipe import resolve
     from i2i.training import Training
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli.app import Plugins, app, check_plugins, console, start_engine
+from i2i.cli.app import Plugins, app, check_plugins, console, start_engine, warn_by
 from i2i.cli.preparing import Device, FolderA, FolderB, Settings, changed, loading, report_findings
 from i2i.errors import I2IError, Problem
 
@@ -46,7 +46,7 @@ def train(
 
     from i2i.data.workers import end_explained
     from i2i.distributed import World
-    from i2i.loop import Loop, warn_by
+    from i2i.loop import Loop
     from i2i.recipe import resolve
     from i2i.run import Run
     from i2i.training import Training

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from i2i.cli.app import Plugins, app, check_plugins, console, errors, start_engine, tell
+from i2i.cli.app import Plugins, app, check_plugins, console, errors, start_engine, tell, warn_by
 from i2i.errors import I2IError, Problem, suggest
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def translate(
 ) -> None:
     """Translate images with a run or its weights: same size, same type, same names and folders."""
     from i2i.device import pick_device
-    from i2i.loop import warn_by
     from i2i.run import Run
     from i2i.translate import find_translator
     from i2i.translating import Summary, find_inputs, translate_files, translate_stream

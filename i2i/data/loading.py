@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -44,11 +44,16 @@ class Preview:
 
 @dataclass(frozen=True)
 class Shown:
-    """Images for previews and evaluation, resized to the crop: held out, or those for training where there are none."""
+    """Images for previews and evaluation, resized to the crop: held out, or those for training where there are none.
+
+    `train_a` and `train_b` are always those for training, resized likewise.
+    """
 
     split: Split
     a: Domain
     b: Domain
+    train_a: Domain
+    train_b: Domain
     held_out: bool
 
 
@@ -132,19 +137,37 @@ class Data:
         shown = _batch(stacked(rows), self.ranges)
         return Preview(shown.a, shown.b, split.paired, names)
 
-    def test_batches(self, batch_size: int = 16) -> Iterator[Batch] | None:
-        """All held-out pairs in order, (batch_size or fewer, C, H, W); None if no pairs are held out."""
-        return self._pairs(batch_size) if self._shown.held_out and self._shown.split.paired else None
+    @property
+    def n_shown(self) -> tuple[int, int]:
+        """Images of each domain that are there to be looked at."""
+        return len(self._shown.a.usable), len(self._shown.b.usable)
 
-    def _pairs(self, batch_size: int) -> Iterator[Batch]:
-        a, b = self._shown.a, self._shown.b
-        for start in range(0, len(a.usable), batch_size):
-            rows = []
-            for i in range(start, min(start + batch_size, len(a.usable))):
-                there, (row_a, row_b) = self._take((a, b), i)
-                rows += [row_a | row_b] if there == i else []  # the next one comes in its own turn
-            if rows:
-                yield _batch(stacked(rows), self.ranges)
+    @property
+    def held_out(self) -> bool:
+        """Whether those are others than the images to train on."""
+        return self._shown.held_out
+
+    @property
+    def shown_in_pairs(self) -> bool:
+        """Whether those are held-out pairs."""
+        return self._shown.held_out and self._shown.split.paired
+
+    def look(self, domains: str, places: Sequence[int], *, training: bool = False) -> dict[str, Tensor]:
+        """Images of the domains `a`, `b` or `ab` by their places, as test images are shown: (n, C, H, W) in [-1, 1].
+
+        Without those that cannot be read any more, if that is allowed, and their partners. Raises UnreadableImage.
+
+        Args:
+            training: images to train on, instead of those to be looked at.
+        """
+        chosen = tuple(getattr(self._shown, f"train_{key}" if training else key) for key in domains)
+        rows: list[Row] = []
+        for place in places:
+            there, found = self._take(chosen, place)
+            rows += [{k: part for row in found for k, part in row.items()}] if there == place else []
+        batch = stacked(rows)
+        ranges = dict(zip("ab", self.ranges, strict=True))
+        return {key: torch.from_numpy(_unit(batch[key], ranges[key])) for key in domains}
 
     def _take(self, domains: tuple[Domain, ...], place: int) -> tuple[int, list[Row]]:
         unreadable: list[Problem] = []

@@ -75,10 +75,11 @@ def open_data(
     bad: list[Problem] = []
     opening = _Opening(options, geometry, progress, bad)
     a, b = opening.split(train)
+    to_look_at = (opening.shown(a, train.a), opening.shown(b, train.b))
     if test is not None:
-        shown = Shown(test, *replace(opening, geometry=geometry.shows).split(test), True)
+        shown = Shown(test, *replace(opening, geometry=geometry.shows).split(test), *to_look_at, True)
     else:
-        shown = Shown(train, opening.shown(a, train.a), opening.shown(b, train.b), False)
+        shown = Shown(train, *to_look_at, *to_look_at, False)
     if bad and options.unreadable == "error":
         raise I2IError(*_shortened(bad))
     if empty := [*_empty(a, b, shown, options.names)]:

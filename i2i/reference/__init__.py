@@ -3,6 +3,7 @@
 from i2i import hookimpl
 from i2i.data.folders import Folders, Root
 from i2i.hookspecs import Factories
+from i2i.reference import metrics
 from i2i.reference.cyclegan import CycleGAN
 from i2i.reference.image_pool import ImagePool
 from i2i.reference.init import Normal
@@ -11,6 +12,7 @@ from i2i.reference.losses import L1, LSGAN
 from i2i.reference.normalization import InstanceNorm
 from i2i.reference.patchgan import PatchGAN
 from i2i.reference.resnet import ResnetGenerator
+from i2i.watch.health import Health
 
 
 @hookimpl
@@ -44,6 +46,11 @@ def register_adversarial_losses() -> Factories:
 
 
 @hookimpl
+def register_metrics() -> Factories:
+    return {"l1": metrics.L1, "psnr": metrics.PSNR}
+
+
+@hookimpl
 def register_buffers() -> Factories:
     return {"image_pool": ImagePool}
 
@@ -61,3 +68,8 @@ def register_schedules() -> Factories:
 @hookimpl
 def register_sources() -> Factories:
     return {"folders": Folders, "root": Root}
+
+
+@hookimpl
+def register_watchers() -> Factories:
+    return {"health": Health}

@@ -17,13 +17,13 @@ class Running:
     Args:
         folder: of the run; watchers write inside it.
         recipe: resolved, as in `recipe.json`.
-        environment: as in `environment.json`: versions, device, precision, plugins, data, networks.
+        environment: as in `environment.json`: versions, device, precision, plugins, data, networks, metrics.
         start: steps done before this process began; more than 0 after a resume.
         n_steps: steps in all.
         steps_per_epoch: not always whole.
         images_per_step: of one domain.
         names: of the domains.
-        baseline: the `test.` metrics of the untouched input, where the test split is paired.
+        baseline: the `test.` metrics of the untouched input.
     """
 
     folder: Path
@@ -46,9 +46,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A watcher's wish: go back to the last checkpoint and end there, for this reason."""
+    """A watcher's wish: go back to the last checkpoint, for this reason.
+
+    Args:
+        slower: the factor on all learning rates to go on with from there; None ends the run.
+    """
 
     reason: str
+    slower: float | None = None
 
 
 class Watcher(Protocol):
@@ -64,10 +69,11 @@ class Watcher(Protocol):
 
         Args:
             metrics: `epoch`, `seconds` (of training, over all processes), `images_per_second`, and by prefix
-                `loss.`, `score.`, `lr.` and `test.` (on the held-out pairs; only beside samples).
+                `loss.` and `score.` (which need not be finite), `lr.`, and at evaluations `test.` (metrics of held-out
+                images, `test.l1_ab`) with the ends of their intervals, `low.` and `high.`.
             images: empty, or the fixed samples, (N, C, H, W) in [-1, 1] on the CPU: `a`, `ab` (translated to b), `aba`
-                (and back), and with a paired test split `true_ab`; likewise `b`, `ba`, `bab`, `true_ba`; `new_a` and
-                `new_b`, made from nothing.
+                (and back), `aba_noised` (and back from the translation in 8 bits with a grey level of noise), and with
+                a paired test split `true_ab`; likewise `b`, `ba`, …; `new_a` and `new_b`, made from nothing.
         """
 
     def finished(self, run: Running) -> None:

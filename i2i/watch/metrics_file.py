@@ -19,8 +19,9 @@ class MetricsFile:
     """Appends each log to metrics.jsonl in the run's folder.
 
     A line is `{"step": …, "epoch": …, "seconds": …, "images_per_second": …, "loss": {…}, "score": {…}, "lr": {…},
-    "test": {…}, "untouched": {…}}`, where `untouched` is the test metrics of the input itself, beside `test` only;
-    empty groups are left out. A value that is not finite is written as null.
+    "test": {…}, "interval": {…}, "untouched": {…}}`, where `interval` has the ends of each test metric's 95 %, and
+    `untouched` the test metrics of the input itself, both beside `test` only; empty groups are left out. A value that
+    is not finite is written as null.
     """
 
     def started(self, run: Running) -> None:
@@ -29,7 +30,11 @@ class MetricsFile:
     def logged(self, run: Running, step: int, metrics: Mapping[str, float], images: Mapping[str, Tensor]) -> None:
         line: dict[str, Any] = {"step": step}
         for name, value in metrics.items():
-            _put(line, name, value)
+            if not name.startswith(("low.", "high.")):
+                _put(line, name, value)
+        for name in line.get("test", {}):
+            if f"low.{name}" in metrics:
+                line.setdefault("interval", {})[name] = [metrics[f"low.{name}"], metrics[f"high.{name}"]]
         if "test" in line:
             for name, value in run.baseline.items():
                 _put(line, f"untouched.{name.removeprefix('test.')}", value)
