@@ -37,8 +37,9 @@ class Named:
         return cls(metric, label, builder.where)
 
     def about(self) -> dict[str, str]:
-        """How its values are to be read, as JSON values."""
+        """How its values are to be read, as JSON values; the title names the network, without which a KID is no number."""
         title = self.metric.title or self.label
+        title += f" ({self.metric.network})" if self.metric.title and self.metric.network else ""
         return {"title": title, "better": self.metric.better, "unit": self.metric.unit}
 
 

@@ -173,13 +173,13 @@ def _tests(run: Running, step: int, metrics: Mapping[str, float]) -> Iterable[st
     for name, value in metrics.items():
         if not name.startswith("test."):
             continue
-        base, part = split(name.removeprefix("test."))
-        kind, text = measure(base), ""
+        label, _, direction = name.removeprefix("test.").rpartition("_")
+        kind, text = measure(label, run.environment.get("metrics")), ""
         if name in run.baseline:
             untouched = run.baseline[name]
             text = f" ({kind.value(untouched)})"
             if kind.relative and untouched:
                 text = f" (untouched {kind.value(untouched)}, {100 * (value / untouched - 1):+.1f} %)"
-        lines.setdefault(part, []).append(f"{kind.title} {kind.value(value)}{kind.unit}{text}")
-    for part, texts in lines.items():
-        yield "  ".join([f"step {step:,}", where(part, run.names) or "test", *texts])
+        lines.setdefault(direction, []).append(f"{kind.title} {kind.value(value)}{kind.unit}{text}")
+    for direction, texts in lines.items():
+        yield "  ".join([f"step {step:,}", where(direction, run.names) or "test", *texts])
