@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
 N_REPLICATES = 1000
@@ -79,12 +79,15 @@ class Difference:
     """How much higher one is than the other: the mean over trainings, and its interval of 95 %.
 
     Args:
+        p: of a difference at least as large if there were none in truth; two-sided, below 0.05 if the interval leaves
+            out zero.
         n_seeds: trainings of each; with one alone the interval says nothing of their chance.
     """
 
     value: float
     low: float
     high: float
+    p: float
     n_seeds: int
 
     @property
@@ -114,9 +117,12 @@ def _interval(values: NDArray[np.float64], replicates: Replicates) -> Difference
     value = float(values.mean())
     of_images = float(replicates.var()) if len(replicates) else 0.0
     of_seeds = float(values.var(ddof=1)) / n if n > 1 else 0.0
-    if of_images + of_seeds == 0:
-        reach = 0.0 if len(replicates) or n > 1 else math.inf
+    error = math.sqrt(of_images + of_seeds)
+    if error == 0:
+        known = len(replicates) > 0 or n > 1
+        reach, p = (0.0, float(value == 0)) if known else (math.inf, 1.0)
     else:
-        freedom = (of_images + of_seeds) ** 2 / (of_seeds**2 / (n - 1)) if of_seeds else math.inf
-        reach = float(stdtrit(min(freedom, 1e9), (1 + LEVEL) / 2)) * math.sqrt(of_images + of_seeds)
-    return Difference(value, value - reach, value + reach, n)
+        freedom = min(error**4 / (of_seeds**2 / (n - 1)) if of_seeds else math.inf, 1e9)
+        reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+        p = 2 * float(stdtr(freedom, -abs(value) / error))
+    return Difference(value, value - reach, value + reach, p, n)
