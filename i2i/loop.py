@@ -48,8 +48,7 @@ class Loop:
         self.conditions = training.conditions()  # once: it goes over the names of all images
         self.judge = Judge(training)
         self.environment["metrics"] = self.judge.about
-        self.seconds = 0.0
-        self._slower = 1.0
+        self.seconds, self._slower = 0.0, 1.0
         self._stop = ""
         self._saving = False
         self._rollback: Rollback | None = None
@@ -125,14 +124,15 @@ class Loop:
 
     def _loop(self, running: Running) -> str:
         """Steps until the end or until somebody, on any process, wants to stop; returns why."""
-        trainer, options = self.training.trainer, self.training.recipe.train
-        n_steps = self.training.n_steps
+        trainer, options, n_steps = self.training.trainer, self.training.recipe.train, self.training.n_steps
         since, since_step = time.monotonic(), trainer.step
         for batches in self.training.data.loader(trainer.step, n_steps):
             batches = [b.map(lambda t: t.to(trainer.device)) for b in batches]
             if trainer.step == running.start + 1:  # the optimizers have their states by now
-                metrics, memory = memory_of_step(trainer, batches)
-                self.tell(f"memory    {in_bytes(memory)} of weights, optimizer states and activations")
+                metrics, self.environment["memory"] = memory_of_step(trainer, batches)
+                self.tell(f"memory    {in_bytes(self.environment['memory'])} of weights, optimizers and activations")
+                if self.world.leads:
+                    self.run.write_about(self.document, self.environment)
             else:
                 metrics = trainer.train_step(batches)
             step = trainer.step
