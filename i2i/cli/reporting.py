@@ -25,12 +25,13 @@ def report(
     if out is not None and out.is_dir():
         raise I2IError(Problem(f"--out {out}", f"is a folder; write to a file: --out {out / 'report.html'}"))
 
+    from i2i.measure import in_bytes
     from i2i.run import Run
     from i2i.watch.report import build, write
 
     folders = [Run.open(folder).folder for folder in dict.fromkeys(runs)]
     file = write(folders, out) if out else build(folders[0])
-    console.print(f"{file}, {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True, markup=False)
+    console.print(f"{file}, {in_bytes(file.stat().st_size)}", soft_wrap=True, markup=False)
     if show:
         import webbrowser
 

@@ -87,7 +87,7 @@ def chosen(run: RunFiles, strips: Strips, n: int, n_bytes: int) -> dict[int, lis
     keys = _keys(run.sample(run.samples[-1]))
     n_fixed = len(set(keys) & set(FIXED))
     n_planned = run.environment.get("n_steps", 0) // run.recipe.get("train", {}).get("sample_every", 1 << 60)
-    n_grids = min(n, max(len(run.samples), n_planned + 1))
+    n_grids = min(n, max(len(run.samples), n_planned + 2))  # the first log and the last step have one as well
     share = n_bytes // ((len(keys) - n_fixed) * (n_grids + 4 * FAVOUR) + n_fixed * FAVOUR)
     stride = 1
     while True:

@@ -80,7 +80,7 @@ def metrics(runs: Sequence[RunFiles]) -> dict[str, Any] | None:
             best = run.best.get(part)
             at = next((log for log in run.logs if best and log["step"] == best["step"]), {})
             cell = _cell(kind, at, name, untouched)
-            note = f"step {best['step']:,}{', chosen by it' if decides(best, name) else ''}" if best else ""
+            note = f"step {best['step']:,}{', decided by this' if decides(best, name) else ''}" if best else ""
             cells.append(cell | {"note": note, "good": 0})
         if single and columns[0][0].get("untouched"):
             cells.append(_cell(kind, {"test": log["untouched"]}, name, None))
