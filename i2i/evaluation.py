@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from i2i.translate import Translator
 
 BATCH = 16
 Translate = Callable[[Tensor], Tensor]
+Progress = Callable[[str, int, int], None]
+Labelled = Mapping[str, ImageMetric | SetMetric]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Named:
     metric: ImageMetric | SetMetric
     label: str
     where: str
+    spec: Mapping[str, Any]
 
     @classmethod
     def build(cls, builder: Builder) -> Named:
@@ -34,10 +38,10 @@ class Named:
         if not isinstance(metric, (ImageMetric, SetMetric)):
             raise I2IError(Problem(builder.where, f"{builder.qualified!r} is no ImageMetric and no SetMetric"))
         label = builder.qualified.replace(":", "_") + (f"_{metric.network}" if metric.network else "")
-        return cls(metric, label, builder.where)
+        return cls(metric, label, builder.where, builder.spec())
 
     def about(self) -> dict[str, str]:
-        """How its values are to be read, as JSON values; the title names the network, without which a KID is no number."""
+        """How its values are to be read, as JSON values. The title names the network: there is no KID without one."""
         title = self.metric.title or self.label
         title += f" ({self.metric.network})" if self.metric.title and self.metric.network else ""
         return {"title": title, "better": self.metric.better, "unit": self.metric.unit}
@@ -54,6 +58,8 @@ class Evaluator:
         data: whose images are shown.
         directions: those that translators exist for.
         n_images: at most, of each domain, evenly spaced; 0 for all.
+        excused: errors of a metric that leave it out instead of being raised.
+        progress: told what is looked at, how many images are done, and how many there are.
 
     Attributes:
         names: of the estimates that translators get.
@@ -70,22 +76,31 @@ class Evaluator:
         device: torch.device,
         n_images: int = 0,
         world: World | None = None,
+        excused: tuple[type[Exception], ...] = (ValueError,),
+        progress: Progress = lambda what, done, total: None,
     ) -> None:
-        self.data, self.device, self.world = data, device, world or World()
-        self.metrics = [Named.build(builder) for builder in metrics]
-        for i, named in enumerate(self.metrics):
-            if named.label in (other.label for other in self.metrics[:i]):
-                raise I2IError(Problem(named.where, f"{named.label!r} is there twice"))
-        self.places = {key: _spread(n, n_images) for key, n in zip("ab", data.n_shown, strict=True)}
+        self.data, self.device, self.world, self._progress = data, device, world or World(), progress
+        self.metrics: list[Named] = []
         self.left_out: dict[str, str] = {}
-        self._empty: dict[str, Tensor] = {}  # no rows, of an estimate's width
-        self._real: dict[str, Tensor] = {}
+        for builder in metrics:
+            try:
+                named = Named.build(builder)
+            except excused as error:
+                self.left_out |= {f"{builder.qualified}_{direction}": str(error) for direction in directions}
+                continue
+            if named.label in (other.label for other in self.metrics):
+                raise I2IError(Problem(named.where, f"{named.label!r} is there twice"))
+            self.metrics.append(named)
+        self.places = {key: _spread(n, n_images) for key, n in zip("ab", data.n_shown, strict=True)}
+        self._able: dict[str, dict[str, ImageMetric | SetMetric]] = {direction: {} for direction in directions}
+        self._empty: dict[str, Tensor] = {}  # no rows, of the width that a metric gives
+        self._real: dict[str, dict[str, Tensor]] = {}
         for direction in directions:
-            self._try(direction, has_back=direction[::-1] in directions)
+            self._try(direction, excused)
 
     @property
     def names(self) -> list[str]:
-        return list(self._empty)
+        return [f"{label}_{direction}" for direction, able in self._able.items() for label in able]
 
     def about(self) -> dict[str, dict[str, str]]:
         """How the values of each metric are to be read, by its label."""
@@ -96,16 +111,18 @@ class Evaluator:
         networks: dict[str, Translate] = {direction: Translator(module) for direction, module in translators.items()}
         found: dict[str, Estimate] = {}
         for direction, network in networks.items():
-            found |= self._direction(direction, network, networks.get(direction[::-1]))
+            back = networks.get(direction[::-1])
+            rows = self._translated(direction, "{} to {}", network, back, self._able[direction])
+            found |= self._estimates(direction, rows)
         return found
 
     def untouched(self) -> dict[str, Estimate]:
         """What the input scores as it is, by the same names; without metrics that need a way back."""
-        if self.data.channels[0] != self.data.channels[1]:
-            return {}
         found: dict[str, Estimate] = {}
-        for direction in dict.fromkeys(name.rpartition("_")[2] for name in self._empty):
-            found |= self._direction(direction, lambda images: images, None)
+        for direction, able in self._able.items() if self.data.channels[0] == self.data.channels[1] else ():
+            alone = {k: m for k, m in able.items() if isinstance(m, ImageMetric) and "back" not in m.needs}
+            rows = self._translated(direction, "{} as it is", lambda images: images, None, alone)
+            found |= self._estimates(direction, rows | self._of_real(direction[0]))
         return found
 
     def floor(self) -> dict[str, Estimate]:
@@ -114,95 +131,104 @@ class Evaluator:
         Of metrics of sets alone, and only where images are held out.
         """
         found: dict[str, Estimate] = {}
-        for name, named in self._named().items() if self.data.held_out else ():
-            if not isinstance(metric := named.metric, SetMetric):
-                continue
-            source, target = name[-2], name[-1]
+        for direction in self._able if self.data.held_out else ():
+            source, target = direction[0], direction[1]
             places = _spread(self.data.n_images["ab".index(target)], len(self.places[source]))
-            found |= self._of_set(name, metric, self._features(name, metric, target, places, training=True))
+            found |= self._estimates(direction, self._features(target, places, training=True))
         return found
 
-    def _try(self, direction: str, has_back: bool) -> None:
+    def _try(self, direction: str, excused: tuple[type[Exception], ...]) -> None:
         """Finds out on two real images which metrics can judge a direction."""
-        source, target = direction[0], direction[1]
         n = min(2, *map(len, self.places.values()))
-        given, real = (self._images(key, self.places[key][:n])[key] for key in (source, target))
+        given, real = (self._images(key, self.places[key][:n])[key] for key in direction)
         trial = Translation(given, real, real if self.data.shown_in_pairs else None, lambda images: given)
         for named in self.metrics:
             name, needs = f"{named.label}_{direction}", named.metric.needs
             if "partner" in needs and trial.partner is None:
                 self.left_out[name] = "no pairs are held out"
-            elif "back" in needs and not has_back:
+            elif "back" in needs and direction[::-1] not in self._able:
                 self.left_out[name] = "there is no translator back"
             else:
                 try:
-                    self._empty[name] = _rows(named.metric, trial)[:0]
-                except ValueError as error:
+                    self._empty[named.label] = _rows(named.metric, trial)[:0]
+                    self._able[direction][named.label] = named.metric
+                except excused as error:
                     self.left_out[name] = str(error)
 
-    def _direction(self, direction: str, there: Translate, back: Translate | None) -> dict[str, Estimate]:
-        chosen = {
-            name: named.metric
-            for name, named in self._named().items()
-            if name.endswith(f"_{direction}") and not (back is None and "back" in named.metric.needs)
-        }
+    def _translated(
+        self, direction: str, what: str, there: Translate, back: Translate | None, metrics: Labelled
+    ) -> dict[str, Tensor]:
+        """What metrics say of each translation: (n,) or (n, D), by label."""
         source, target = direction[0], direction[1]
 
         def judge(places: Sequence[int]) -> list[Tensor]:
             images = self._images(direction if self.data.shown_in_pairs else source, places)
             translation = Translation(images[source], there(images[source]), images.get(target), back)
-            return [_rows(metric, translation) for metric in chosen.values()]
+            return [_rows(metric, translation) for metric in metrics.values()]
 
+        return self._gathered(what.format(*map(self._called, direction)), self.places[source], judge, metrics)
+
+    def _estimates(self, direction: str, rows: Mapping[str, Tensor]) -> dict[str, Estimate]:
+        """By name, of metrics that can judge the direction; without those that turn out to need more images."""
         found: dict[str, Estimate] = {}
-        everything = self._gathered(self.places[source], judge, [self._empty[name] for name in chosen])
-        for (name, metric), rows in zip(chosen.items(), everything, strict=True):
-            found |= {name: of_images(rows)} if isinstance(metric, ImageMetric) else self._of_set(name, metric, rows)
+        for label, metric in self._able[direction].items():
+            name, own = f"{label}_{direction}", rows.get(label)
+            if own is None:
+                continue
+            if isinstance(metric, ImageMetric):
+                found[name] = of_images(own)
+                continue
+            real = self._of_real(direction[1])[label]
+            try:
+                value, subsets = metric.statistic(own, real), metric.of_subsets(own, real)
+                found[name] = of_sets(value, subsets, len(own), len(real), metric.n_replicates)
+            except ValueError as error:
+                self.left_out[name] = str(error)
         return found
 
-    def _of_set(self, name: str, metric: SetMetric, outputs: Tensor) -> dict[str, Estimate]:
-        """The estimate of a metric of sets; nothing, and the reason, where there are too few images."""
-        if name not in self._real:
-            target = name[-1]
-            self._real[name] = self._features(name, metric, target, self.places[target])
-        targets = self._real[name]
-        try:
-            value, subsets = metric.statistic(outputs, targets), metric.of_subsets(outputs, targets)
-            return {name: of_sets(value, subsets, len(outputs), len(targets), metric.n_replicates)}
-        except ValueError as error:
-            self.left_out[name] = str(error)
-            return {}
+    def _of_real(self, domain: str) -> dict[str, Tensor]:
+        """What metrics of sets see of the real images of a domain that are judged, by label; looked at once."""
+        if domain not in self._real:
+            self._real[domain] = self._features(domain, self.places[domain])
+        return self._real[domain]
 
-    def _features(
-        self, name: str, metric: SetMetric, domain: str, places: Sequence[int], training: bool = False
-    ) -> Tensor:
-        """(n, D), of real images."""
+    def _features(self, domain: str, places: Sequence[int], training: bool = False) -> dict[str, Tensor]:
+        """What metrics of sets see of real images: (n, D), by label."""
+        seen = {
+            label: metric
+            for able in self._able.values()
+            for label, metric in able.items()
+            if isinstance(metric, SetMetric) and f"{label}_{'ba' if domain == 'a' else 'ab'}" not in self.left_out
+        }
 
         def judge(chosen: Sequence[int]) -> list[Tensor]:
+            images = self._images(domain, chosen, training)[domain]
             with torch.no_grad():
-                return [metric.features(self._images(domain, chosen, training)[domain]).double().cpu()]
+                return [metric.features(images).double().cpu() for metric in seen.values()]
 
-        (rows,) = self._gathered(places, judge, [self._empty[name]])
-        return rows
+        return self._gathered(f"real {self._called(domain)}", places, judge, seen)
 
     def _gathered(
-        self, places: Sequence[int], judge: Callable[[Sequence[int]], list[Tensor]], empty: Sequence[Tensor]
-    ) -> list[Tensor]:
+        self, what: str, places: Sequence[int], judge: Callable[[Sequence[int]], list[Tensor]], metrics: Labelled
+    ) -> dict[str, Tensor]:
         """What `judge` says of batches of places, each process of its share: rows in the order of the places."""
+        if not metrics:
+            return {}
         own: list[list[Tensor]] = []
-        starts = range(0, len(places), BATCH)
         with self.world.together():
-            own = [judge(places[start : start + BATCH]) for start in starts[self.world.rank :: self.world.size]]
-        columns = [*zip(*own, strict=True)] or [()] * len(empty)
-        return [self.world.gather(column, rows.shape[1:]) for column, rows in zip(columns, empty, strict=True)]
+            for start in range(0, len(places), BATCH)[self.world.rank :: self.world.size]:
+                own.append(judge(places[start : start + BATCH]))
+                self._progress(what, min(start + BATCH, len(places)), len(places))
+        columns = [*zip(*own, strict=True)] or [()] * len(metrics)
+        named = zip(metrics, columns, strict=True)
+        return {label: self.world.gather(column, self._empty[label].shape[1:]) for label, column in named}
+
+    def _called(self, domain: str) -> str:
+        return self.data.names["ab".index(domain)]
 
     def _images(self, domains: str, places: Sequence[int], training: bool = False) -> dict[str, Tensor]:
         found = self.data.look(domains, places, training=training)
         return {key: images.to(self.device) for key, images in found.items()}
-
-    def _named(self) -> dict[str, Named]:
-        """The metrics by the names of their estimates."""
-        by_label = {named.label: named for named in self.metrics}
-        return {name: by_label[name.rpartition("_")[0]] for name in self._empty}
 
 
 def _rows(metric: ImageMetric | SetMetric, translation: Translation) -> Tensor:
