@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,12 +95,11 @@ def save_translator(
     write_tensors(path, module.state_dict(), {"i2i": json.dumps(about)})
 
 
-def load_translator(path: Path, registry: Registry, plugins: Mapping[str, Any]) -> Translator:
-    """A translator from its weights file. Raises I2IError for any other file and for plugins that are missing."""
+def described(path: Path) -> dict[str, Any]:
+    """What a weights file says of itself: recipe, direction, step, names. Raises I2IError for any other file."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("i2i", "null"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise I2IError(Problem(str(path), f"is no safetensors file, or is damaged: {error}")) from None
     if not isinstance(about, dict) or not {"recipe", "direction", "names"} <= about.keys():
@@ -107,6 +107,12 @@ def load_translator(path: Path, registry: Registry, plugins: Mapping[str, Any]) 
             "says nothing of its recipe; i2i writes it into ab.safetensors and ba.safetensors, and `i2i import` too"
         )
         raise I2IError(Problem(str(path), message))
+    return about
+
+
+def load_translator(path: Path, registry: Registry, plugins: Mapping[str, Any]) -> Translator:
+    """A translator from its weights file. Raises I2IError for any other file and for plugins that are missing."""
+    about, weights = described(path), load_file(path)
     return build_translator(about["recipe"], about["direction"], weights, about["names"], registry, plugins, str(path))
 
 
