@@ -62,6 +62,7 @@ class Judge:
     Raises I2IError for metrics that cannot be computed at all, and for a `best_by` that is none of them.
 
     Attributes:
+        names: of the estimates that translators get.
         about: how the values of each metric are to be read, as JSON values.
         baseline: what the untouched input scores, by `test.NAME`.
         best: the best of each direction so far.
@@ -80,6 +81,7 @@ class Judge:
             n_images=self.options.n_images,
             world=training.world,
         )
+        self.names = self._evaluator.names
         self.about = self._evaluator.about()
         self.baseline = {f"test.{name}": estimate.value for name, estimate in self._evaluator.untouched().items()}
         better = {label: about["better"] for label, about in self.about.items()}
