@@ -13,6 +13,7 @@ from i2i.component import KINDS
 from i2i.data.source import Split
 from i2i.engine import Engine
 from i2i.method import Method, Update
+from i2i.metric import ImageMetric
 from i2i.recipe import resolve
 from i2i.run import Run
 from i2i.slots import Network
@@ -128,6 +129,14 @@ class Night:
         return mask
 
 
+class Brightness(ImageMetric):
+    """Mean of the outputs."""
+
+    def values(self, translation):
+        CALLED.append("metric")
+        return translation.output.mean((1, 2, 3))
+
+
 class Watcher:
     """Stops at once."""
 
@@ -225,6 +234,7 @@ def plugin():
         "schedules": {"mine": Halving},
         "sources": {"mine": Source},
         "augmentations": {"mine": Night},
+        "metrics": {"mine": Brightness},
         "watchers": {"mine": Watcher},
     }
     for plural, factories in offers.items():
@@ -254,6 +264,7 @@ SWAPS = {
         "method": "mine",
         **WITHOUT_GAME,
     },
+    "metric": {"eval": {"metrics": ["mine"]}},
     "watcher": {"watch": ["mine"]},
 }
 
@@ -268,7 +279,7 @@ def test_swapped(kind, tmp_path):
     run = Run.create(tmp_path, "run")
     CALLED.clear()
     loop = tiny.loop(recipe, run, engine)
-    loop.watchers += [w() for w in recipe.watch]
+    loop.audience.watchers += [w() for w in recipe.watch]
     before = {name: p.detach().clone() for name, p in loop.training.method.named_parameters()}
     reason = loop.go()
     assert type(loop.training.trainer) is Trainer
