@@ -76,7 +76,7 @@ class Backbone(nn.Module):
             message = f"timm cannot give layers {list(layers)} of {model!r} with weights {weights!r}: {error}"
             raise ValueError(message) from error
         if weights not in ("timm", "random") and not on_meta:
-            _load(self.net["model"], weights)
+            fill(self.net["model"], weights)
         self.channels: list[int] = self.net.feature_info.channels()
         self.reductions: list[int] = self.net.feature_info.reduction()
         mean, std = (config.mean, config.std) if config and n_channels == 3 else ((0.5,), (0.5,))
@@ -89,8 +89,8 @@ class Backbone(nn.Module):
         return maps
 
 
-def _load(net: nn.Module, weights: Weights) -> None:
-    """Fills a network from a file. Raises ValueError."""
+def fill(net: nn.Module, weights: Weights) -> None:
+    """Puts the weights of the package, or of a .safetensors file, into a network of timm. Raises ValueError."""
     own = net.state_dict()
     if weights == "package":
         spec = find_spec(PACKAGE)
