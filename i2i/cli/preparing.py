@@ -119,8 +119,8 @@ def check(
     _say("the recipe is sound")
 
 
-def report_findings(training: Training) -> None:
-    """Prints the warnings of the checks before the first step, and raises I2IError with the errors."""
+def report_findings(training: Training, warn: bool = True) -> None:
+    """Prints the warnings of the checks before the first step, if wanted, and raises I2IError with the errors."""
     from i2i.preflight import examine
 
     data = training.data
@@ -134,7 +134,7 @@ def report_findings(training: Training) -> None:
         size_key=data.options.size_key,
     )
     for finding in found:
-        if finding.level == "warning":
+        if warn and finding.level == "warning":
             errors.print(f"[yellow]warning:[/] {escape(f'{finding.where}: {finding.message}')}", soft_wrap=True)
     if problems := [Problem(f.where, f.message) for f in found if f.level == "error"]:
         raise I2IError(*problems)
