@@ -51,9 +51,10 @@ class Best:
         return {"found": self.found, "stale": self.stale}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state_dict()`; from nothing at all, as imported runs have it."""
-        self.found = {direction: dict(values) for direction, values in state.get("found", {}).items()}
-        self.stale = state.get("stale", 0)
+        """Goes on from `state_dict()`, with what it says of the same metric; from nothing at all for imported runs."""
+        found = state.get("found", {}).items()
+        self.found = {direction: dict(v) for direction, v in found if f"{v['metric']}_{direction}" in self.by}
+        self.stale = state.get("stale", 0) if self.found else 0
 
 
 class Judge:
@@ -71,7 +72,7 @@ class Judge:
     def __init__(self, training: Training) -> None:
         recipe, trainer = training.recipe, training.trainer
         self.options = recipe.eval
-        self._trainer = trainer
+        self._trainer, self._n_steps = trainer, training.n_steps
         directions = list(trainer.translators())
         self._evaluator = Evaluator(
             recipe.metrics,
@@ -106,7 +107,8 @@ class Judge:
 
     def lost_patience(self) -> str:
         """Why to stop, if the metrics have not become better for as long as the recipe allows."""
-        if not self.options.patience or self.best.stale < self.options.patience:
+        ends = self._trainer.step == self._n_steps
+        if ends or not self.options.patience or self.best.stale < self.options.patience:
             return ""
         step = max((found["step"] for found in self.best.found.values()), default=0)
         return f"{self.best.stale} evaluations were not better than that of step {step:,}"

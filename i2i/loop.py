@@ -109,6 +109,8 @@ class Loop:
 
     def _go_back(self, running: Running, wish: Rollback) -> Running:
         """To the last checkpoint, with lower learning rates. Raises I2IError if there is none."""
+        if not checkpoint.steps(self.run.checkpoints):
+            raise I2IError(f"{wish.reason}; there is no checkpoint to go back to, a lower train.save_every makes one")
         self.audience.finished(running)
         self.tell(f"{wish.reason}: back to the last checkpoint, learning rates times {wish.slower:g}")
         self._stop, self._rollback = "", None
@@ -197,11 +199,10 @@ class Loop:
 
     def _save(self, final: bool = False) -> None:
         """A checkpoint and the translators; a failure (a full disk) ends the run only if it was the last chance."""
-        trainer, step = self.training.trainer, self.training.trainer.step
+        trainer, schedule, step = self.training.trainer, self.training.schedule, self.training.trainer.step
         if step == self.saved:
             return
         self._saving = True
-        schedule = self.training.schedule
         progress = {
             "seconds": self.seconds,
             "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
@@ -255,6 +256,5 @@ class Loop:
         if self._stop and not self._saving:  # the second one does not wait
             raise KeyboardInterrupt
         self._stop = self._stop or f"stopped by {signal.Signals(number).name}"
-        self.tell(
-            "saving; it ends by itself" if self._saving else "stopping after this step; once more to stop at once"
-        )
+        doing = "saving; it ends by itself" if self._saving else "stopping after this step; once more to stop at once"
+        self.tell(doing)

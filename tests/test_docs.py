@@ -18,7 +18,7 @@ from i2i.engine import Engine
 from i2i.manual import toml
 from i2i.optim import DEFAULTS
 from i2i.placed import AugmentOptions, ExtraLossOptions
-from i2i.recipe import Length, TrainOptions
+from i2i.recipe import DEFAULT_METRICS, EvalOptions, Length, TrainOptions
 from i2i.run import Run
 from i2i.testing import check_component
 
@@ -188,6 +188,7 @@ def plain(value: object) -> str:
         ("[data]", DataOptions, {"source": "none"}),
         ("[schedule]", Length, {}),
         ("[train]", TrainOptions, {}),
+        ("[eval]", EvalOptions, {"metrics": toml(list(DEFAULT_METRICS))}),
         ("[[extra_loss]]", ExtraLossOptions, {}),
         ("[[augment]]", AugmentOptions, {}),
     ],
@@ -216,7 +217,7 @@ def test_every_option_of_the_reference_is_documented(engine, heading, kind, name
 def test_the_tables_of_a_recipe_are_documented(engine):
     page = sections(DOCS / "recipes.md")
     text = page["The top level"]
-    for table in (*engine.registry.get("method", "cyclegan").slots, "method", "data", "optim", "schedule", "train"):
+    for table in (*engine.registry.get("method", "cyclegan").slots, "method", "data", "optim", "schedule", "train", "eval"):
         assert f"`[{table}]`" in text, table
     assert "`[[extra_loss]]`" in text and "`[[watch]]`" in text
     assert documented_keys("[optim]").keys() == DEFAULTS.keys()

@@ -2,7 +2,7 @@
 
 # Commands register themselves with the application; `i2i --help` lists them in this order.
 # isort: off
-from i2i.cli import preparing, training, translating, reporting  # noqa: F401
+from i2i.cli import preparing, training, translating, evaluating, reporting  # noqa: F401
 from i2i.cli import data_check, data_download, data_prepare  # noqa: F401
 from i2i.cli import components, importing, plugins  # noqa: F401
 from i2i.cli.app import app, main

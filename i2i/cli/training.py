@@ -13,7 +13,7 @@ from i2i.cli.app import Plugins, app, check_plugins, console, start_engine, warn
 from i2i.cli.preparing import Device, FolderA, FolderB, Settings, changed, loading, report_findings
 from i2i.errors import I2IError, Problem
 
-RESUMABLE = r"schedule\..+|train\.(log_every|sample_every|save_every|keep_checkpoints)|data\.n_workers"
+RESUMABLE = r"schedule\..+|eval\..+|train\.(log_every|sample_every|save_every|keep_checkpoints)|data\.n_workers"
 
 
 @app.command()
@@ -94,11 +94,13 @@ def train(
         console.print(f"{stopped}, {done} step {loop.saved}; {hint}", soft_wrap=True, markup=False)
         raise typer.Exit(130 if "SIG" in stopped else 0)
     hint = f"; translate with: i2i translate {folder} IMAGES -o OUT" if training.method.translators() else ""
+    if steps := sorted({best["step"] for best in loop.judge.best.found.values()}):
+        hint += f" (--checkpoint best takes step {' and '.join(f'{step:,}' for step in steps)})"
     console.print(f"done: {run.folder}/report.html shows it{hint}", soft_wrap=True, markup=False)
 
 
 def _check_resumable(settings: list[str]) -> None:
     for setting in settings:
         if not re.match(rf"({RESUMABLE})=", setting):
-            message = "cannot change in a resumed run; schedule.*, train.…_every and data.n_workers can"
+            message = "cannot change in a resumed run; schedule.*, eval.*, train.…_every and data.n_workers can"
             raise I2IError(Problem(f"--set {setting}", message))
