@@ -91,22 +91,26 @@ def test_the_report_has_every_curve_and_every_sample_and_needs_no_network(tmp_pa
     assert "http" not in page
     assert [tag for tag, _ in tags.tags].count("link") == 0
     assert not any(tag == "script" and "src" in attributes for tag, attributes in tags.tags)
-    for said in ("cyclegan-2", "finished", "0.0605", "-5.8 % of untouched", "19.8 dB"):
+    for said in ("cyclegan-2", "finished", "0.0605", "5.8 % below untouched", "19.8 dB"):
         assert said in page
 
 
 def test_names_cannot_inject_html_or_script(tmp_path):
-    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    evil = "</script><script>alert(1)</script><img src=x onerror='alert(1)' title=\"x\">"
     harmless = Tags((run_folder(tmp_path / "plain") / "report.html").read_text(encoding="utf-8"))
-    folder = run_folder(tmp_path / "evil", name=evil)
-    (folder / "recipe.json").write_text(
-        json.dumps({evil: {evil: evil}, "data": {"names": [evil, "b"]}}), encoding="utf-8"
-    )
-    page = report.build(folder).read_text(encoding="utf-8")
-    assert "<script>alert" not in page and "<img src=x" not in page and "&lt;img src=x" in page
-    tags = [tag for tag, _ in Tags(page).tags]
-    for tag in ("script", "img"):
-        assert tags.count(tag) == [t for t, _ in harmless.tags].count(tag)
+    folder = run_folder(tmp_path / "evil <i>'\"", name=evil)
+    (folder / "recipe.json").write_text(json.dumps({evil: {evil: evil}, "data": {"names": [evil, "b"]}}))
+    (folder / "best.json").write_text(json.dumps({"ab": {"step": 500, "metric": evil, "value": 0.0}}))
+    log = {"step": 2000, "loss": {evil: 1.0}, "test": {f"{evil}_ab": 1.0}, "lr": {evil: 1.0}}
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(log) + "\n")
+    for pages in ([folder], [folder, tmp_path / "plain"]):
+        page = report.write(pages, folder / "report.html").read_text(encoding="utf-8")
+        assert "<script>alert" not in page and "<img src=x" not in page and "&lt;img src=x" in page
+        tags = Tags(page).tags
+        for tag in ("script", "img"):
+            assert [t for t, _ in tags].count(tag) == [t for t, _ in harmless.tags].count(tag)
+        assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
 
 
 def test_a_report_can_be_built_of_nothing_and_of_one_log(tmp_path):
@@ -284,19 +288,55 @@ def test_metrics_have_their_intervals_the_best_step_and_the_untouched_input(tmp_
 
 
 def test_findings_of_the_health_monitor_stand_on_top_once_each(tmp_path):
-    inverted = {"sign": "colour inversion", "where": "ab", "text": "Bright <b>becomes</b> dark."}
+    inverted = {"sign": "colour inversion", "where": "ab"}
     lines = [
-        {"step": 100, **inverted, "evidence": {"correlation": -0.7}},
-        {"step": 1200, **inverted, "evidence": {"correlation": -0.8123}},
-        {"step": 1200, "sign": "collapse", "where": "", "text": "All alike.", "evidence": {}},
+        {"step": 100, "sign": "generator collapse", "where": "", "text": "all alike", "evidence": {}},
+        {"step": 200, **inverted, "text": "dark", "evidence": {"correlation": -0.7}},
+        {"step": 1200, **inverted, "text": "Bright <b>becomes</b> dark.", "evidence": {"correlation": -0.8123}},
+        {"step": 1300, "sign": "generator collapse", "where": "", "text": "no longer", "evidence": {}, "gone": True},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (tmp_path / "health.jsonl").write_text(text + '{"step": 1300, "sig')
+    (tmp_path / "health.jsonl").write_text(text + '{"step": 1400, "sig')
     (tmp_path / "recipe.json").write_text(json.dumps({"data": {"names": ["horse", "zebra"]}}))
     page = report.build(tmp_path).read_text(encoding="utf-8")
-    assert page.count("colour inversion") == 1 and page.count("<h2>collapse") == 1
-    assert "Bright &lt;b&gt;becomes" in page and "horse → zebra" in page and "-0.812" in page
-    assert "seen 2 times, from step 100 to 1,200" in page and "seen at step 1,200" in page
+    assert re.findall(r"<h2>(.*?) <small>(.*?)</small></h2>", page)[:2] == [
+        ("colour inversion", "horse → zebra"), ("generator collapse", ""),
+    ]  # fmt: skip
+    assert "Bright &lt;b&gt;becomes" in page and "-0.812" in page and "-0.700" not in page
+    assert "seen at step 1,200" in page and "gone at step 1,300" in page
+
+
+def evaluation(value: float, **protocol: object) -> str:
+    return json.dumps(
+        {
+            "step": {"ab": 1500},
+            "checkpoint": "best",
+            "metrics": {"kid_net": {"title": "KID (net)", "better": "lower", "unit": ""}},
+            "estimates": {"kid_net_ab": {"value": value, "interval": [value / 2, value * 2], "n": 9}},
+            "untouched": {"kid_net_ab": {"value": 0.5, "interval": None, "n": 9}},
+            "floor": {"kid_net_ab": {"value": 0.0125, "interval": [0.01, 0.015], "n": 9}},
+            "left_out": {"psnr_ab": "there are no <pairs>"},
+            "protocol": {"images": "held out", "pairs": False, "domains": {"a": {"name": "a", "n": 9, "of": 90}}}
+            | protocol,
+        }
+    )
+
+
+def test_what_eval_took_stands_beside_the_untouched_input_and_real_images(tmp_path):
+    for name, value in (("one", 0.25), ("two", 0.125)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "eval.json").write_text(evaluation(value))
+    page = report.build(tmp_path / "one").read_text(encoding="utf-8")
+    for said in (
+        "KID (net)", "step 1,500, the best", "0.2500", "0.1250 to 0.5000", "better than untouched", "0.0125",
+        "images: held out · a: 9 of 90", "1 left out", "there are no &lt;pairs&gt;",
+    ):  # fmt: skip
+        assert said in page, said
+    both = report.write([tmp_path / "one", tmp_path / "two"], tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "0.2500" in both and "0.1250" in both and "do not compare" not in both
+    (tmp_path / "two" / "eval.json").write_text(evaluation(0.125, size=[64, 64]))
+    both = report.write([tmp_path / "one", tmp_path / "two"], tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "do not compare" in both
 
 
 def test_the_recipe_is_held_against_the_nearest_shipped_one(tmp_path):

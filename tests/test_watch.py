@@ -15,7 +15,7 @@ from i2i.watch import Running, Ticks, metrics_file
 from i2i.watch.console import Console
 from i2i.watch.metrics_file import MetricsFile
 from i2i.watch.samples import BACKGROUND, BLOCK_GAP, GAP, LAYOUT, Samples, grid, to_pil
-from i2i.watch.wording import Measure, duration, measure, number, split, where
+from i2i.watch.wording import Measure, directed, duration, measure, number, split, where
 
 METRICS = {
     "epoch": 0.5,
@@ -309,6 +309,7 @@ def test_names_are_split_at_the_domain(name, halves):
 
 
 def test_words():
+    assert directed("kid_a_b_net_ba") == ("kid_a_b_net", "ba") and directed("ab") == ("ab", "")
     assert where("ba", ("horse", "zebra")) == "zebra → horse" and where("b_real", ("horse", "zebra")) == "zebra real"
     assert [number(v) for v in (0.0, 0.3117, -12.44, 1234.6, 2e-4)] == ["0.00", "0.312", "-12.4", "1235", "2.00e-04"]
     assert [duration(s) for s in (45, 530, 12_000, 200_000)] == ["45 s", "9 min", "3 h 20 min", "2 d 8 h"]

@@ -54,6 +54,12 @@ def split(name: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (name, "")
 
 
+def directed(name: str) -> tuple[str, str]:
+    """The label and the direction of a test metric: `kid_net_ab` is `kid_net`, `ab`; another name is whole."""
+    label, _, direction = name.rpartition("_")
+    return (label, direction) if label and direction in ("ab", "ba") else (name, "")
+
+
 def where(part: str, names: tuple[str, str], arrow: str = "→") -> str:
     """The second half of `split` with the domains' names: `ab` reads `horse → zebra`, `b_real` reads `zebra real`."""
     first, _, rest = part.partition("_")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from i2i.files import replacing
 from i2i.watch import Running
-from i2i.watch.report import tables
+from i2i.watch.report import measured, tables
 from i2i.watch.report.curves import sections
 from i2i.watch.report.gallery import gallery
 from i2i.watch.report.reading import read_runs
@@ -65,7 +65,8 @@ def write(folders: Sequence[Path], file: Path, strips: Strips | None = None) -> 
             facts=[list(tables.facts(run)) for run in runs],
             findings=tables.findings(runs),
             gallery=gallery(runs, file.parent, strips or Strips()),
-            metrics=tables.metrics(runs),
+            metrics=measured.metrics(runs),
+            evaluation=measured.evaluation(runs),
             sections=sections(runs),
             recipe=tables.recipe(runs[0]) if len(runs) == 1 else tables.differences(runs, "recipe"),
             environment=tables.environment(runs[0]) if len(runs) == 1 else tables.differences(runs, "environment"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from i2i.watch.report.reading import RunFiles, decides
-from i2i.watch.wording import split, where
+from i2i.watch.wording import directed, split, where
 
 MAX_POINTS, MAX_POINTS_IN_ALL = 1000, 24_000
 N_COLOURS = 6
@@ -27,7 +27,7 @@ def sections(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
     n = max(50, min(MAX_POINTS, MAX_POINTS_IN_ALL // max(len(names), 1)))
     for index, group, name in names:
         run = runs[index]
-        base, part = (name, "") if group in ("lr", "") else split(name)
+        base, part = {"test": directed, "lr": _whole, "": _whole}.get(group, split)(name)
         title = run.measure(base).title if group == "test" else base.replace("_", " ")
         said, several = where(part, run.names), len(runs) > 1
         panels = found.setdefault(_section(group, base, run), {})
@@ -39,7 +39,7 @@ def sections(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
             "label": run.name if several else said or title,
             "colour": index % N_COLOURS if several else _colour(part, place),
             "dashed": index >= N_COLOURS if several else part.endswith("fake") or (group == "lr" and place % 2 == 1),
-            "points": thin(_points(run, group, name), n),
+            "points": _points(run, group, name, n),
         }
         panel["curves"].append(curve)
         _add_lines(panel, curve, run, name, part)
@@ -117,21 +117,22 @@ def _names(logs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     return iter(found)
 
 
-def _points(run: RunFiles, group: str, name: str) -> list[Point]:
+def _points(run: RunFiles, group: str, name: str, n: int) -> list[Point]:
+    """About n points of a curve, with five significant digits: a plot shows no more."""
     points: list[Point] = []
     for log in run.logs:
-        table = log.get(group) if group else log
-        if not isinstance(table, Mapping) or (group == "test" and name not in table):
-            continue
-        value = _short(table.get(name))
-        low, high = (_short(end) for end in (log.get("interval") or {}).get(name) or (None, None))
-        whole = value is not None and low is not None and high is not None
-        points.append((log["step"], value, low, high) if group == "test" and whole else (log["step"], value))
-    return points
+        table = log.get(group, {}) if group else log
+        if name in table:
+            ends = log.get("interval", {}).get(name, ()) if group == "test" else ()
+            points.append((log["step"], table[name], *(() if None in (table[name], *ends) else ends)))
+    return [(step, *map(_short, values)) for step, *values in thin(points, n)]
+
+
+def _whole(name: str) -> tuple[str, str]:
+    return name, ""
 
 
 def _short(value: Any) -> float | None:
-    """Five significant digits: no curve shows more."""
     return float(f"{value:.5g}") if isinstance(value, int | float) and math.isfinite(value) else None
 
 

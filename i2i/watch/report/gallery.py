@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from i2i.watch.report.reading import RunFiles
 from i2i.watch.report.strips import FIXED, Strip, Strips, chosen
-from i2i.watch.wording import number, split, where
+from i2i.watch.wording import directed, where
 
 MAX_BYTES = 3_300_000
 """Of all strips together; base64 makes 4.4 MB of them."""
@@ -116,9 +116,10 @@ def _position(
             if run.sample_at(kept_best["step"]) == step:
                 said = where(direction, run.names) + (f" of {run.name}" if len(runs) > 1 else "")
                 best.append(said if kept_best["step"] == step else f"{said}, step {kept_best['step']:,}")
-        log = next((log for log in run.logs if log["step"] == step), {}) if len(runs) == 1 else {}
+        log = run.log_of(step) if len(runs) == 1 else {}
         for name, value in log.get("test", {}).items():
-            base, part = split(name)
+            base, part = directed(name)
+            kind = run.measure(base)
             if value is not None and math.isfinite(value):
-                captions.append(f"{run.measure(base).title} {where(part, run.names)} {number(value)}")
+                captions.append(f"{kind.title} {where(part, run.names)} {kind.value(value)}{kind.unit}")
     return {"step": step, "caption": captions, "best": best, "links": links}

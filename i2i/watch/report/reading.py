@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from i2i.errors import I2IError, Problem
 from i2i.watch.metrics_file import read
-from i2i.watch.wording import Measure, measure, split
+from i2i.watch.wording import Measure, directed, measure
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class RunFiles:
         """Raises I2IError for a file that cannot be understood. What a resume has undone is left out."""
         logs = read(folder / "metrics.jsonl")
         last = logs[-1]["step"] if logs else None
-        best, health = _json(folder / "best.json"), _lines(folder / "health.jsonl")
+        best = _json(folder / "best.json")
         names = (re.fullmatch(r"(\d{8,})\.png", path.name) for path in (folder / "samples").glob("*.png"))
         samples = sorted(int(match[1]) for match in names if match)
         return cls(
@@ -50,8 +51,8 @@ class RunFiles:
             recipe=_json(folder / "recipe.json"),
             environment=_json(folder / "environment.json"),
             logs=logs,
-            best={d: kept for d, kept in best.items() if isinstance(kept, dict) and _until(kept, last)},
-            health=[finding for finding in health if _until(finding, last)],
+            best={d: kept for d, kept in best.items() if last is None or kept["step"] <= last},
+            health=_lines(folder / "health.jsonl"),
             evaluation=_json(folder / "eval.json"),
             samples=[step for step in samples if last is None or step <= last],
         )
@@ -67,6 +68,11 @@ class RunFiles:
         data = self.environment.get("data", {})
         a, b = self.recipe.get("data", {}).get("names", ("a", "b"))
         return str(data.get("a", {}).get("name", a)), str(data.get("b", {}).get("name", b))
+
+    def log_of(self, step: int) -> Mapping[str, Any]:
+        """The log of this step; {} if there is none."""
+        at = bisect_left(self.logs, step, key=lambda log: int(log["step"]))
+        return self.logs[at] if at < len(self.logs) and self.logs[at]["step"] == step else {}
 
     def sample(self, step: int) -> Path:
         return self.folder / "samples" / f"{step:08}.png"
@@ -95,12 +101,7 @@ def read_runs(folders: Sequence[Path]) -> list[RunFiles]:
 
 def decides(best: Mapping[str, Any], name: str) -> bool:
     """Whether the metric of this name, with its direction, is the one that the best translator was chosen by."""
-    return best.get("metric") in (name, split(name)[0])
-
-
-def _until(entry: Mapping[str, Any], last: int | None) -> bool:
-    step = entry.get("step")
-    return isinstance(step, int) and (last is None or step <= last)
+    return best.get("metric") in (name, directed(name)[0])
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a report says in tables: metrics, facts, findings, the recipe and the environment, and where runs differ."""
+"""What a report says in words and tables: facts, findings, the recipe and the environment, and where runs differ."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from i2i import layers
 from i2i.errors import I2IError
-from i2i.watch.report.reading import RunFiles, decides
-from i2i.watch.wording import Measure, duration, number, split, where
+from i2i.watch.report.reading import RunFiles
+from i2i.watch.wording import duration, number, where
 
 Flat = dict[str, str]
 
@@ -37,79 +37,27 @@ def facts(run: RunFiles) -> Iterator[tuple[str, str]]:
 
 
 def findings(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
-    """What the health monitor saw: each sign once for each place, as it was put last, and when it was seen."""
+    """What the health monitor told: each sign once for each place, as it was told last; what has gone is at the end."""
     found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for run in runs:
-        for finding in run.health:
-            key = run.name, str(finding.get("sign", "")), str(finding.get("where", ""))
-            found.setdefault(key, []).append(finding)
+        for told in run.health:
+            found.setdefault((run.name, str(told.get("sign", "")), str(told.get("where", ""))), []).append(told)
     names = {run.name: run.names for run in runs}
-    return [
-        {
-            "run": name if len(runs) > 1 else "",
-            "sign": sign,
-            "where": where(place, names[name]),
-            "text": str(seen[-1].get("text", "")),
-            "evidence": [(str(k).replace("_", " "), _said(v)) for k, v in _items(seen[-1].get("evidence"))],
-            "steps": list(dict.fromkeys(finding["step"] for finding in seen)),
-        }
-        for (name, sign, place), seen in found.items()
-    ]
-
-
-def metrics(runs: Sequence[RunFiles]) -> dict[str, Any] | None:
-    """Metrics on held-out images: of one run the newest, the best and the untouched input; of several the newest."""
-    columns = [(_newest(run), run) for run in runs]
-    labels = list(dict.fromkeys(name for log, _ in columns for name in log.get("test", {})))
-    if not labels:
-        return None
-    single = len(runs) == 1
-    heads = [(run.name if not single else "newest", f"step {log['step']:,}" if log else "") for log, run in columns]
-    kept = single and runs[0].best
-    if single:
-        heads += [("kept as the best", "")] if kept else []
-        heads += [("untouched input", "")] if columns[0][0].get("untouched") else []
-    rows = []
-    for name in labels:
-        log, run = next((log, run) for log, run in columns if name in log.get("test", {}))
-        base, part = split(name)
-        kind = run.measure(base)
-        untouched = log.get("untouched", {}).get(name)
-        cells = [_cell(kind, log, name, untouched) for log, _ in columns]
-        if kept:
-            best = run.best.get(part)
-            at = next((log for log in run.logs if best and log["step"] == best["step"]), {})
-            cell = _cell(kind, at, name, untouched)
-            note = f"step {best['step']:,}{', decided by this' if decides(best, name) else ''}" if best else ""
-            cells.append(cell | {"note": note, "good": 0})
-        if single and columns[0][0].get("untouched"):
-            cells.append(_cell(kind, {"test": log["untouched"]}, name, None))
-        better = {-1: "lower is better", 1: "higher is better"}.get(kind.better, "")
-        rows.append({"title": kind.title, "where": where(part, run.names), "better": better, "cells": cells})
-    return {"heads": heads, "rows": rows}
-
-
-def _newest(run: RunFiles) -> Mapping[str, Any]:
-    return next((log for log in reversed(run.logs) if "test" in log), {})
-
-
-def _cell(kind: Measure, log: Mapping[str, Any], name: str, untouched: float | None) -> dict[str, Any]:
-    """A value with its interval, and how far it is from the untouched input; `good` is 1 if better, -1 if worse."""
-    value = log.get("test", {}).get(name)
-    if name not in log.get("test", {}):
-        return {"value": "", "interval": "", "note": "", "good": 0}
-    if value is None:
-        return {"value": "not a number", "interval": "", "note": "", "good": 0}
-    low, high = log.get("interval", {}).get(name) or (None, None)
-    interval = f"{kind.value(low)} to {kind.value(high)}" if low is not None and high is not None else ""
-    note, good = "", 0
-    if untouched is not None:
-        good = ((value > untouched) - (value < untouched)) * kind.better
-        if kind.relative and untouched:
-            note = f"{100 * (value / untouched - 1):+.1f} % of untouched"
-        elif good:
-            note = "better than untouched" if good > 0 else "worse than untouched"
-    return {"value": f"{kind.value(value)}{kind.unit}", "interval": interval, "note": note, "good": good}
+    several = len(runs) > 1
+    return sorted(
+        (
+            {
+                "sign": sign,
+                "where": ", ".join(filter(None, (where(place, names[run]), run if several else ""))),
+                "text": str(told[-1].get("text", "")),
+                "evidence": [(str(key).replace("_", " "), _said(v)) for key, v in _items(told[-1].get("evidence"))],
+                "gone": bool(told[-1].get("gone")),
+                "step": told[-1].get("step"),
+            }
+            for (run, sign, place), told in found.items()
+        ),
+        key=lambda finding: finding["gone"],
+    )
 
 
 def recipe(run: RunFiles) -> dict[str, Any] | None:
