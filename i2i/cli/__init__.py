@@ -4,7 +4,7 @@
 # isort: off
 from i2i.cli import preparing, training, translating, evaluating, reporting  # noqa: F401
 from i2i.cli import data_check, data_download, data_prepare  # noqa: F401
-from i2i.cli import components, importing, plugins  # noqa: F401
+from i2i.cli import components, comparing, importing, plugins  # noqa: F401
 from i2i.cli.app import app, main
 
 __all__ = ["app", "main"]

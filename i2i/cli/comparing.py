@@ -158,7 +158,7 @@ def _of_trainings(
         try:
             for name, one in train(plan, engine, say):
                 sides[name].trained.append(one)
-                publish(result, folder)
+                publish(result, folder, len(plan.seeds) * len(variants))
         except KeyboardInterrupt:
             say.tell("stopped; the same command goes on where it was")
             raise typer.Exit(130) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from i2i.comparing.plan import Plan
     from i2i.comparing.result import Result
-    from i2i.intervals import Difference
     from i2i.recipe import Recipe
     from i2i.training import Training
     from i2i.watch import Running
@@ -139,6 +137,8 @@ class Bar:
 
 def show(result: Result) -> None:
     """Prints the table: as many variants as can be read; others follow in further tables, beside the first again."""
+    from i2i.comparing.result import plus_minus
+
     sides = result.sides
     abreast = max(2, console.width // COLUMN - 1)
     for start in range(1, max(len(sides), 2), abreast - 1):
@@ -148,25 +148,17 @@ def show(result: Result) -> None:
         lines = table("", *(sides[i].name for i in places))
         for row in result.rows():
             cells = [row.cells[i] for i in places]
-            better = {-1: "lower is better", 1: "higher is better", 0: ""}[row.kind.better]
             label = f"{row.title} {row.where}" + (f",{row.kind.unit}" if row.kind.unit else "")
-            lines.add_row(label, *(Text(_plus_minus(c.mean), style="bold") for c in cells))
+            lines.add_row(label, *(Text(plus_minus(c.mean), style="bold") for c in cells))
             if len(places) > 1:
-                lines.add_row("  difference", *(_plus_minus(c.difference, "+") for c in cells))
+                lines.add_row("  difference", *(plus_minus(c.difference, "+") for c in cells))
                 verdicts = [row.verdict(c) for c in cells]
-                lines.add_row(f"  {better}", *(Text(v, style=STYLES.get(v.partition(",")[0], "")) for v in verdicts))
+                lines.add_row(
+                    f"  {row.better}", *(Text(v, style=STYLES.get(v.partition(",")[0], "")) for v in verdicts)
+                )
         for label, costs in result.costs():
             lines.add_row(label, *(costs[i] for i in places))
         console.print(lines)
     console.print()
     for note in result.notes():
         console.print(Text(note, style="dim"))
-
-
-def _plus_minus(found: Difference | None, sign: str = "") -> str:
-    """With as many decimals as give the interval two digits."""
-    if found is None:
-        return ""
-    reach = found.high - found.value
-    decimals = max(0, 1 - math.floor(math.log10(reach))) if 0 < reach < math.inf else 4
-    return f"{found.value:{sign}.{decimals}f}" + (f" ± {reach:.{decimals}f}" if reach < math.inf else "")

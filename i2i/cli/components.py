@@ -1,8 +1,9 @@
-"""Commands that look at components: list, show, compare."""
+"""Commands that look at components: list and show; and components side by side."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from i2i.cli.app import AsJson, Plugins, app, console, start_engine
 
 if TYPE_CHECKING:
     from i2i.compare import Measured
+    from i2i.engine import Engine
     from i2i.manual import OptionPage, Page, SlotPage
 
 Kind = Annotated[str, typer.Argument(help="discriminator, generators, loss, …")]
@@ -118,39 +120,33 @@ def _slot(slot: SlotPage) -> tuple[str, ...]:
     return slot.name, f"{takes}, default {' and '.join(slot.default)}", slot.about, others and f"or: {others}"
 
 
-@app.command()
-def compare(
-    context: typer.Context,
-    kind: Kind,
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names of components, or plugin:name.")],
-    size: Annotated[int, typer.Option(min=1, help="Height and width of the image, in px.")] = 256,
-    channels: Annotated[int, typer.Option(min=1, help="Channels of the image.")] = 3,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME.KEY=VALUE", help="An option: patchgan.n_layers=5.")
-    ] = None,
-    as_json: AsJson = False,
-    plugin: Plugins = None,
+def side_by_side(
+    engine: Engine,
+    kind: str,
+    names: Sequence[str],
+    settings: Sequence[str],
+    size: int,
+    channels: int,
+    device: str,
+    as_json: bool,
 ) -> None:
-    """Compare components: parameters, GMACs, receptive field, memory, time, and their options side by side."""
+    """Prints components of a kind as they are: parameters, GMACs, receptive field, memory, time, and their options."""
     from i2i.compare import builders, measure, notes
     from i2i.device import pick_device
     from i2i.manual import kinds_called
 
-    kinds = kinds_called(kind)
-    registry = start_engine(context, plugin).registry
-    device = pick_device("auto")
-    names = list(dict.fromkeys(names))
+    kinds, registry, where = kinds_called(kind), engine.registry, pick_device(device, "--device")
     with console.status("measuring"):
         measured = [
-            measure(b, registry, size=size, channels=channels, device=device)
-            for b in builders(registry, kinds, names, settings or [])
+            measure(b, registry, size=size, channels=channels, device=where)
+            for b in builders(registry, kinds, names, settings)
         ]
     if as_json:
         typer.echo(json.dumps([_as_json(m) for m in measured], indent=2))
         return
     _print_comparison(measured)
     console.print()
-    for note in notes(measured, device):
+    for note in notes(measured, where):
         console.print(Text(note, style="dim"))
 
 
@@ -168,15 +164,15 @@ def _print_comparison(measured: list[Measured]) -> None:
         if start:
             console.print()
         places = range(start, min(start + abreast, len(measured)))
-        table = _table("", *(measured[place].name for place in places))
+        side = table("", *(measured[place].name for place in places))
         for row in lines:
             cells = [Text(f"{row.cells[n]} *", style="bold") if n in row.best else Text(row.cells[n]) for n in places]
             if any(cells):
-                table.add_row(row.label, *cells)
-        console.print(table)
+                side.add_row(row.label, *cells)
+        console.print(side)
 
 
-def _table(*headers: str) -> Table:
+def table(*headers: str) -> Table:
     """A table in which nothing is cut: what is too wide goes on in the next line."""
     columns = (Column(escape(header), overflow="fold") for header in headers)
     return Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)

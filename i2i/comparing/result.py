@@ -11,7 +11,7 @@ from typing import Any
 from i2i.comparing.trained import Trained
 from i2i.intervals import LEVEL, Difference, difference, mean_over_seeds
 from i2i.measure import in_bytes
-from i2i.watch.wording import Measure, measure, number, split, where
+from i2i.watch.wording import Measure, directed, measure, number, where
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,10 @@ class Row:
     untouched: float | None
     cells: Sequence[Cell]
 
+    @property
+    def better(self) -> str:
+        return {-1: "lower is better", 1: "higher is better", 0: ""}[self.kind.better]
+
     def verdict(self, cell: Cell) -> str:
         """The difference in words; nothing where there is none."""
         if cell.difference is None:
@@ -106,7 +110,7 @@ class Result:
 
     def _row(self, name: str) -> Row:
         one = next(one for one in self.done if name in one.estimates)
-        label, part = split(name)
+        label, part = directed(name)
         kind = measure(label, one.about)
         known = [[one for one in side.done if name in one.estimates] for side in self.sides]
         differences = [None, *(_difference(name, known[0], other) for other in known[1:])]
@@ -194,7 +198,7 @@ class Result:
             "metrics": {
                 row.name: {
                     "title": row.title,
-                    "better": {-1: "lower", 1: "higher", 0: ""}[row.kind.better],
+                    "better": row.better.partition(" ")[0],
                     "unit": row.kind.unit.strip(),
                     "untouched": row.untouched,
                     "variants": {side.name: cell.document() for side, cell in zip(self.sides, row.cells, strict=True)},
@@ -203,6 +207,15 @@ class Result:
             },
             "notes": self.notes(),
         }
+
+
+def plus_minus(found: Difference | None, sign: str = "") -> str:
+    """With as many decimals as give the interval two digits; `sign` is that of format strings."""
+    if found is None:
+        return ""
+    reach = found.high - found.value
+    decimals = max(0, 1 - math.floor(math.log10(reach))) if 0 < reach < math.inf else 4
+    return f"{found.value:{sign}.{decimals}f}" + (f" ± {reach:.{decimals}f}" if reach < math.inf else "")
 
 
 def holm(ps: Sequence[float | None]) -> list[bool]:
@@ -222,7 +235,7 @@ def holm(ps: Sequence[float | None]) -> list[bool]:
 
 def _difference(name: str, first: Sequence[Trained], other: Sequence[Trained]) -> Difference | None:
     """Of trainings with the same seed; where no seed is in both, in their order."""
-    if not first or not other or _unlike(first, other, split(name)[0]):
+    if not first or not other or _unlike(first, other, directed(name)[0]):
         return None
     by_seed = {one.seed: one for one in first}
     pairs = [(by_seed[one.seed], one) for one in other if one.seed in by_seed] or list(zip(first, other, strict=False))
