@@ -131,7 +131,7 @@ def test_a_discriminator_that_learns_a_hundred_times_faster(tmp_path, engine):
     assert ("discriminator winning", "b") in signs(events)
     event = next(e for e in events if e["sign"] == "discriminator winning" and e["where"] == "b")
     assert event["evidence"]["loss"] < 0.05 and event["evidence"]["real"] > event["evidence"]["fake"] + 0.5
-    assert "tells real from translated images" in event["text"]
+    assert "tells real from fake images" in event["text"]
 
 
 def test_a_critic_without_bounds(tmp_path, engine):

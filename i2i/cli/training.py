@@ -63,6 +63,7 @@ def train(
     else:
         document = changed(document, engine.registry, a, b, settings, device)
     found = resolve(document, engine.registry, list(engine.plugins))
+    chosen = [builder() for builder in found.watch]  # one whose package is missing says so before there is a run
     world = World.join()
     terminal = Console(console)
     warn_by(terminal.message if world.leads else lambda text: None)
@@ -74,7 +75,7 @@ def train(
             name = re.sub(r"[^\w.-]+", "-", layers.find(str(recipe)).stem)
             folder = str(Run.create(out, name).folder) if world.leads else ""
         run = Run(Path(world.agree(folder)))
-    watchers = [Samples(), MetricsFile(), terminal, Report(), *(w() for w in found.watch)]
+    watchers = [Samples(), MetricsFile(), terminal, Report(), *chosen]
     loop = Loop(training, run, watchers, engine, terminal.message)
     if resume:
         loop.resume()

@@ -77,8 +77,8 @@ FLAGS = {
     "load_iter": Flag("0", ("i2i translate --checkpoint",)),
     "verbose": Flag("False", ("i2i check",), "builds what a recipe names and prints it"),
     "suffix": Flag("", (), "write the run's name out; a name that is taken gets a number"),
-    "use_wandb": Flag("False", (), "watchers are components, but none for this service comes with i2i yet"),
-    "wandb_project_name": Flag("CycleGAN-and-pix2pix", (), "see `use_wandb`"),
+    "use_wandb": Flag("False", (), 'a watcher, `[[watch]] name = "wandb"`'),
+    "wandb_project_name": Flag("CycleGAN-and-pix2pix", (), "`project` of that watcher"),
     # options/train_options.py
     "display_freq": Flag("400", (), _VISDOM),
     "display_ncols": Flag("4", (), _VISDOM),

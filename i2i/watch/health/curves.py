@@ -61,13 +61,13 @@ def winning(past: Past, run: Running) -> Iterator[Finding]:
         evidence = {"loss": median(losses)} | ({"real": mean(real), "fake": mean(fake)} if margins else {})
         if min(losses) >= 0 and sum(loss < NEAR_FLOOR for loss in losses) >= MOSTLY * len(losses):
             text = (
-                f"{who} tells real from translated images in each of the last {len(losses)} logs, and its loss is down "
+                f"{who} tells real from fake images in each of the last {len(losses)} logs, and its loss is down "
                 f"to {number(median(losses))}, from which the generator learns little"
             )
             yield Finding(place, text, "lower its learning rate, or make its task harder: r1, spectral", evidence)
         elif now > ENORMOUS and now > RUN_AWAY * before:
             text = (
-                f"the scores of {who} run away: it puts real images {number(now)} above translated ones, after "
+                f"the scores of {who} run away: it puts real images {number(now)} above fake ones, after "
                 f"{number(before)} shortly before"
             )
             advice = "bound it by gradient_penalty or spectral"

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from i2i.watch import Running
 
 Numbers = Mapping[str, float]
-LEAST_LOGS = 10
+LEAST_LOGS = 20
+N_SAMPLES = 3
 WINDOW = 0.05
 """Scores and losses of single batches are noisy: they are judged over so many logs, or this share of the run."""
 
@@ -55,6 +56,8 @@ class Past:
         every = run.recipe.get("train", {}).get("log_every", 1)
         self.n_window = max(LEAST_LOGS, math.ceil(WINDOW * run.n_steps / every))
         self.logs: deque[Log] = deque(maxlen=self.n_window)
+        self.pictures: deque[Mapping[str, Numbers]] = deque(maxlen=N_SAMPLES)
+        """What the newest samples showed."""
         self.evaluations: list[Evaluation] = []
         self.highest_rates: dict[str, float] = {}
         """The highest learning rate that each player has had."""
@@ -62,6 +65,8 @@ class Past:
 
     def add(self, log: Log) -> None:
         self.logs.append(log)
+        if log.pictures:
+            self.pictures.append(log.pictures)
         generators = [value for name, value in log.group("loss.").items() if not is_discriminators(name)]
         self._since.append(sum(generators) if generators else math.nan)
         for player, rate in log.group("lr.").items():

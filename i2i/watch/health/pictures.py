@@ -9,8 +9,9 @@ from i2i.watch.health.measures import DIRECTIONS
 from i2i.watch.health.past import Finding, Past
 from i2i.watch.wording import number, where
 
-COLLAPSED = 0.2
-"""Translations that differ by less than this share of what inputs and real images do, whichever do less."""
+COLLAPSED, GROWING = 0.2, 1.2
+"""Translations that differ by less than this share of what inputs and real images do, whichever do less,
+and no more than this many times what they did some samples ago."""
 SAME = 0.05
 """New images that differ by less than this share of the contrast within them."""
 INVERTED = -0.5
@@ -32,7 +33,8 @@ def collapse(past: Past, run: Running) -> Iterator[Finding]:
             ratio, what = COLLAPSED, f"the translations {where(key, run.names)}"
         else:
             least, ratio, what = seen["contrast"], SAME, f"the new images of {where(key[-1], run.names)}"
-        if seen["diversity"] < ratio * least:
+        before = past.pictures[0].get(key, seen)["diversity"]
+        if seen["diversity"] < ratio * least and seen["diversity"] <= GROWING * before:
             text = (
                 f"{what} look alike: they differ by {number(seen['diversity'])}, where {number(least)} would be usual"
             )
