@@ -11,9 +11,6 @@ from i2i.data import Preview
 from i2i.method import Imagines, Method
 from i2i.translate import Translator, evaluating
 
-NOISE = 2 / 255
-"""Standard deviation of the noise of `aba_noised`, in [-1, 1]: one grey level of 8 bits."""
-
 
 def sample(translators: Mapping[str, nn.Module], preview: Preview, device: torch.device) -> dict[str, Tensor]:
     """The preview's images translated, and back, by the names that `Watcher.logged` gives; on the CPU."""
@@ -27,18 +24,21 @@ def sample(translators: Mapping[str, nn.Module], preview: Preview, device: torch
         images[direction] = there.cpu()
         if direction[::-1] in networks:
             back = networks[direction[::-1]]
-            for name, translated in {"": there, "_noised": _noised(there)}.items():
+            for name, translated in {"": there, "_noised": noised(there)}.items():
                 images[f"{direction}{source}{name}"] = torch.cat([back(image[None]) for image in translated]).cpu()
         if preview.paired:
             images[f"true_{direction}"] = getattr(preview, target)
     return images
 
 
-def _noised(images: Tensor) -> Tensor:
-    """Rounded to 8 bits, and a grey level of noise, always the same: what no eye sees, but a hidden message does."""
-    levels = ((images.cpu() + 1) * 127.5).round() / 127.5 - 1
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    return (levels + NOISE * noise).clamp(-1, 1).to(images.device)
+def noised(images: Tensor, sigma: float = 1.0) -> Tensor:
+    """Images in [-1, 1], rounded to 8 bits and noised by `sigma` grey levels: no eye sees it, a hidden message does.
+
+    The noise is the same for all images of one shape, and at every call.
+    """
+    levels = ((images + 1) * 127.5).round() / 127.5 - 1
+    noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(0))
+    return (levels + sigma / 127.5 * noise.to(images.device)).clamp(-1, 1)
 
 
 def imagined(method: Method, n: int) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from i2i.metric import ImageMetric, Need, Translation
 from i2i.reference.metrics import mean_difference
+from i2i.sampling import noised
 
 BACK: frozenset[Need] = frozenset({"back"})
 
@@ -99,12 +100,6 @@ def _error(translation: Translation, output: Tensor) -> Tensor:
 def rounded(images: Tensor) -> Tensor:
     """To the nearest of the 256 levels of 8 bits; still in [-1, 1]."""
     return _levels(images) / 127.5 - 1
-
-
-def noised(images: Tensor, sigma: float) -> Tensor:
-    """Rounded to 8 bits, then with noise of `sigma` levels, which is the same for all images of one shape."""
-    noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(0))
-    return (rounded(images) + sigma / 127.5 * noise.to(images.device)).clamp(-1, 1)
 
 
 def compressed(images: Tensor, quality: int) -> Tensor:
