@@ -17,8 +17,10 @@ from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.recipe import resolve
 from i2i.run import Run
+from i2i.watch import Rollback, Running
 from i2i.watch.health import Health
-from i2i.watch.metrics_file import MetricsFile
+from i2i.watch.health.measures import brightness_gap, correlation, diversity, measured
+from i2i.watch.metrics_file import MetricsFile, cut_back
 
 
 class Blind(nn.Module):
@@ -224,3 +226,187 @@ def test_a_small_set_that_is_learnt_by_heart(tmp_path, engine):
     events, _ = train(tmp_path, engine, 100, data=data, **tables)
     assert signs(events) == {("overfitting", "ab")}
     assert "4 images are few" in events[0]["text"]
+
+
+# What is told of logs written down here, and when.
+
+
+def running(folder: Path, n_steps=1000, start=0, **environment) -> Running:
+    folder.mkdir(exist_ok=True)
+    about = {"metrics": {"l1": {"better": "lower"}, "psnr": {"better": "higher"}, "change": {"better": ""}}}
+    return Running(
+        folder, {"train": {"log_every": 10}}, about | environment, start, n_steps, 10.0, 1, ("day", "night"), {}
+    )
+
+
+def feed(run: Running, logs: list, watcher: Health | None = None) -> list[dict]:
+    """Tells a monitor of (step, metrics) or (step, metrics, images); gives what it told."""
+    watchers = [MetricsFile(), watcher or Health()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for each in watchers:
+            each.started(run)
+        for step, metrics, *images in logs:
+            for each in watchers:
+                each.logged(run, step, metrics, images[0] if images else {})
+    return lines(run.folder / "health.jsonl")
+
+
+def judged(n: int, loss, real, fake, seed=0) -> list:
+    """n logs of a discriminator whose loss and scores are drawn from N(mean, deviation)."""
+    rng = np.random.default_rng(seed)
+    names = ("loss.D_b", "score.D_b_real", "score.D_b_fake")
+    return [
+        (10 * i, {name: rng.normal(*at) for name, at in zip(names, (loss, real, fake), strict=True)})
+        for i in range(1, n + 1)
+    ]
+
+
+def test_diversity_is_the_distance_of_pairs():
+    images = torch.rand(5, 3, 4, 4, dtype=torch.float64)
+    pairs = [(images[i] - images[j]).square().mean() for i in range(5) for j in range(i)]
+    assert diversity(images) == pytest.approx((torch.stack(pairs).mean() / 2).sqrt().item(), rel=1e-12)
+    assert diversity(images[:1]) == 0 and diversity(images[:1].expand(4, -1, -1, -1)) == 0
+
+
+def test_correlation_is_that_of_the_luma():
+    x, y = torch.rand(2, 3, 6, 6, dtype=torch.float64), torch.rand(2, 1, 6, 6, dtype=torch.float64)
+    luma = np.tensordot(np.array([0.299, 0.587, 0.114]), x.numpy(), (0, 1))
+    expected = np.mean([np.corrcoef(luma[i].ravel(), y[i].numpy().ravel())[0, 1] for i in range(2)])
+    assert correlation(x, y) == pytest.approx(expected, rel=1e-9)
+    assert correlation(x, 1 - x) == pytest.approx(-1) and np.isnan(correlation(x, torch.full_like(x, 0.5)))
+
+
+def test_the_gap_of_brightness_is_how_far_it_must_move():
+    dark, bright = torch.full((2, 3, 4, 4), 0.2), torch.full((3, 1, 5, 5), 0.7)
+    assert brightness_gap(dark, bright) == pytest.approx(0.5, abs=1 / 64)
+    assert brightness_gap(dark, 1 - dark) == pytest.approx(0.6, abs=1 / 64) and brightness_gap(dark, dark) == 0
+
+
+def test_what_cannot_be_said_of_samples_is_left_out():
+    a, b = torch.rand(2, 3, 8, 8) * 2 - 1, torch.rand(2, 1, 8, 8) * 2 - 1
+    found = measured({"a": a, "ab": b, "new_b": b})
+    assert found.keys() == {"ab", "new_b"} and "change" not in found["ab"] and "gap" not in found["ab"]
+    assert "change" in measured({"b": b, "ba": b})["ba"]
+    assert "correlation" not in measured({"a": a, "ab": torch.zeros_like(a)})["ab"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "real", "fake", "told"),
+    [
+        ((0.02, 0.005), (0.95, 0.05), (0.05, 0.05), True),  # lsgan, won
+        ((0.12, 0.08), (0.7, 0.2), (0.3, 0.15), False),  # lsgan, as it usually is
+        ((0.02, 0.005), (4.5, 0.5), (-4.5, 0.5), True),  # vanilla or hinge, won
+        ((0.5, 0.15), (1.0, 0.8), (-0.5, 0.8), False),
+        ((-2.0, 0.5), (3.0, 1.0), (1.0, 1.0), False),  # a critic estimates a distance, which may be large
+        ((-9.0, 0.5), (30.0, 1.0), (1.0, 1.0), False),
+        ((0.02, 0.005), (0.5, 0.3), (0.5, 0.3), False),  # a small loss alone is none
+    ],
+)
+def test_a_discriminator_wins_on_any_scale(tmp_path, loss, real, fake, told):
+    events = feed(running(tmp_path), judged(60, loss, real, fake))
+    assert [(e["sign"], e["where"]) for e in events] == [("discriminator winning", "b")] * told
+
+
+def test_scores_that_run_away(tmp_path):
+    logs = [(10 * i, {"loss.D": -(1.2**i), "score.D_real": 1.2**i, "score.D_fake": 0.0}) for i in range(1, 60)]
+    events = feed(running(tmp_path), logs)
+    assert "run away" in events[0]["text"] and events[0]["evidence"]["margin"] > 20
+    assert events[0]["step"] == 230  # the third log with 1.2^((i + i - 9) / 2) > 20
+
+
+def test_a_sign_is_told_once_and_again_only_if_it_lasts_longer(tmp_path):
+    """Rates of zero for so many logs in a row, then usual ones, and so on."""
+    rates = [r for n, r in ((5, 1.0), (9, 0.0), (9, 1.0), (3, 0.0), (3, 1.0), (9, 0.0)) for r in [r] * n]
+    events = feed(running(tmp_path), [(10 * i, {"lr.G": rate}) for i, rate in enumerate(rates, 1)])
+    assert [(e["step"], e.get("gone", False)) for e in events] == [(70, False), (180, True), (330, False)]
+    assert events[1]["text"].startswith("no longer: the learning rate of the G is 0") and events[0]["evidence"]
+
+
+def test_a_schedule_that_ends_at_zero_is_no_fault(tmp_path):
+    cosine = [(10 * i, {"lr.G": 2e-4 * (1 + np.cos(np.pi * i / 101)) / 2}) for i in range(1, 101)]
+    assert feed(running(tmp_path), cosine) == []
+
+
+def evaluated(l1, psnr, loss) -> list:
+    """An evaluation each 50 steps, a loss each 10."""
+    logs = [(10 * i, {"loss.cycle_a": float(np.interp(i, (1, 100), loss)), "loss.D_b": 0.3}) for i in range(1, 101)]
+    for n, (one, other) in enumerate(zip(l1, psnr, strict=True), 1):
+        logs[5 * n - 1][1].update({"test.l1_ab": one, "test.psnr_ab": other, "test.change_ab": float(n)})
+    return logs
+
+
+FALLEN_RISEN = [*np.linspace(0.2, 0.1, 8), *np.linspace(0.105, 0.16, 12)]
+
+
+def test_overfitting_is_told_with_its_best_step(tmp_path):
+    logs = evaluated(FALLEN_RISEN, [1 / x for x in FALLEN_RISEN], (2.0, 1.0))
+    (event,) = feed(running(tmp_path, data={"a": {"images": 500}, "b": {"images": 60}}), logs)
+    assert (event["sign"], event["where"], event["evidence"]["best_step"]) == ("overfitting", "ab", 400)
+    assert "day → night was best at step 400" in event["text"] and "60 images are few" in event["text"]
+    assert event["step"] == 750  # the second one whose last three are above 0.1 + 3 x 0.005
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        evaluated(FALLEN_RISEN, [1 / x for x in FALLEN_RISEN], (1.0, 2.0)),  # the losses rise too
+        evaluated(FALLEN_RISEN, np.linspace(10, 20, 20), (2.0, 1.0)),  # another metric is still getting better
+        evaluated(*[[0.1 + 0.004 * (-1) ** n for n in range(20)]] * 2, (2.0, 1.0)),  # up and down
+        evaluated(np.linspace(0.1, 0.104, 20), np.linspace(20, 19.8, 20), (2.0, 1.0)),  # hardly
+    ],
+)
+def test_what_is_no_overfitting(tmp_path, logs):
+    assert feed(running(tmp_path), logs) == []
+
+
+def made(n: int) -> list:
+    """Logs in which a discriminator wins, translations collapse and then invert, and rates vanish."""
+    torch.manual_seed(0)
+    a, b = (torch.rand(3, 3, 8, 8) * 2 - 1 for _ in range(2))
+    logs = []
+    for step, metrics in judged(n, (0.02, 0.005), (0.95, 0.05), (0.05, 0.05)):
+        ab = torch.zeros_like(a) if step < 500 else -a
+        images = {"a": a, "ab": ab, "b": b} if step % 50 == 0 else {}
+        logs.append((step, metrics | {"lr.G": 1e-4 if step < 700 else 0.0}, images))
+    return logs
+
+
+def test_a_resumed_run_tells_the_same(tmp_path):
+    """Stopped and resumed wherever it may be, after logs that the resume undoes."""
+    told = feed(running(tmp_path / "whole"), made(100))
+    assert [(e["sign"], e["step"]) for e in told] == [
+        ("generator collapse", 200),  # from 100 on, a tenth of the run, in the third sample
+        ("discriminator winning", 220),  # in the third log for which the window of twenty is full
+        ("colour inversion", 600),
+        ("learning rate at zero", 710),
+        ("generator collapse", 750),  # gone for twice as long
+    ]
+    for stop in (150, 230, 480, 590, 710, 720):
+        folder = tmp_path / f"{stop}"
+        feed(running(folder), [log for log in made(100) if log[0] <= stop + 60])
+        cut_back(folder / "metrics.jsonl", stop)
+        assert feed(running(folder, start=stop), [log for log in made(100) if log[0] > stop]) == told, stop
+
+
+def test_signs_may_be_ignored(tmp_path):
+    events = feed(running(tmp_path), made(100), Health(ignore=("generator collapse", "learning rate at zero")))
+    assert [e["sign"] for e in events] == ["discriminator winning", "colour inversion"]
+
+
+def test_a_sign_that_is_not_there_cannot_be_ignored(tmp_path, engine):
+    document = tiny.document(tmp_path, watch=[{"name": "health", "ignore": ["colour"]}])
+    with pytest.raises(I2IError, match=r"watch\.0\.ignore.*should be.*'colour inversion'"):
+        resolve(document, engine.registry, list(engine.plugins))
+
+
+def test_divergence_is_a_wish_to_go_back(tmp_path):
+    watcher, run = Health(on_divergence="slower", max_rollbacks=1), running(tmp_path)
+    watcher.started(run)
+    with pytest.warns(UserWarning, match=r"non-finite losses: G is nan at step 10, .*; a lower"):
+        wish = watcher.logged(run, 10, {"loss.G": float("nan"), "loss.D": float("inf")}, {})
+    assert wish == Rollback("G is nan at step 10, one of 2 losses and scores that are not finite", slower=0.5)
+    watcher.started(run)
+    assert [e["step"] for e in lines(tmp_path / "health.jsonl")] == [10]  # why it went back stays there
+    with pytest.warns(UserWarning, match="non-finite losses"):
+        assert watcher.logged(run, 10, {"loss.G": float("inf")}, {}) is None

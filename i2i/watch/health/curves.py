@@ -32,7 +32,7 @@ def non_finite(past: Past, run: Running) -> Iterator[Finding]:
     names = [name for name, value in values.items() if not math.isfinite(value)]
     if names:
         text = f"{names[0]} is {values[names[0]]} at step {past.last.step:,}"
-        text += f", and so are {len(names) - 1} other losses and scores" if len(names) > 1 else ""
+        text += f", one of {len(names)} losses and scores that are not finite" if len(names) > 1 else ""
         yield Finding(names[0], text, "a lower optim.lr or train.clip = 1.0 may help", {"n_losses": len(names)})
 
 
