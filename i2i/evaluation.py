@@ -93,7 +93,7 @@ class Evaluator:
             self.metrics.append(named)
         self.places = {key: _spread(n, n_images) for key, n in zip("ab", data.n_shown, strict=True)}
         self._able: dict[str, dict[str, ImageMetric | SetMetric]] = {direction: {} for direction in directions}
-        self._empty: dict[str, Tensor] = {}  # no rows, of the width that a metric gives
+        self._empty: dict[tuple[str, str], Tensor] = {}  # no rows, as wide as of images of a domain, by label
         self._real: dict[str, dict[str, Tensor]] = {}
         for direction in directions:
             self._try(direction, excused)
@@ -150,7 +150,7 @@ class Evaluator:
                 self.left_out[name] = "there is no translator back"
             else:
                 try:
-                    self._empty[named.label] = _rows(named.metric, trial)[:0]
+                    self._empty[direction[1], named.label] = _rows(named.metric, trial)[:0]
                     self._able[direction][named.label] = named.metric
                 except excused as error:
                     self.left_out[name] = str(error)
@@ -166,7 +166,8 @@ class Evaluator:
             translation = Translation(images[source], there(images[source]), images.get(target), back)
             return [_rows(metric, translation) for metric in metrics.values()]
 
-        return self._gathered(what.format(*map(self._called, direction)), self.places[source], judge, metrics)
+        empty = {label: self._empty[target, label] for label in metrics}
+        return self._gathered(what.format(*map(self._called, direction)), self.places[source], judge, empty)
 
     def _estimates(self, direction: str, rows: Mapping[str, Tensor]) -> dict[str, Estimate]:
         """By name, of metrics that can judge the direction; without those that turn out to need more images."""
@@ -194,34 +195,41 @@ class Evaluator:
 
     def _features(self, domain: str, places: Sequence[int], training: bool = False) -> dict[str, Tensor]:
         """What metrics of sets see of real images: (n, D), by label."""
-        seen = {
-            label: metric
-            for able in self._able.values()
-            for label, metric in able.items()
-            if isinstance(metric, SetMetric) and f"{label}_{'ba' if domain == 'a' else 'ab'}" not in self.left_out
-        }
+        direction = "ba" if domain == "a" else "ab"
+        if direction not in self._able:  # asked for as the untouched input of the only one, with as many channels
+            direction = direction[::-1]
+        seen = {label: metric for label, metric in self._able[direction].items() if isinstance(metric, SetMetric)}
 
         def judge(chosen: Sequence[int]) -> list[Tensor]:
             images = self._images(domain, chosen, training)[domain]
             with torch.no_grad():
                 return [metric.features(images).double().cpu() for metric in seen.values()]
 
-        return self._gathered(f"real {self._called(domain)}", places, judge, seen)
+        empty = {label: self._empty[direction[1], label] for label in seen}
+        return self._gathered(f"real {self._called(domain)}", places, judge, empty)
 
     def _gathered(
-        self, what: str, places: Sequence[int], judge: Callable[[Sequence[int]], list[Tensor]], metrics: Labelled
+        self,
+        what: str,
+        places: Sequence[int],
+        judge: Callable[[Sequence[int]], list[Tensor]],
+        empty: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """What `judge` says of batches of places, each process of its share: rows in the order of the places."""
-        if not metrics:
+        """What `judge` says of batches of places, each process of its share: rows in the order of the places.
+
+        Args:
+            empty: no rows, by label, in the order in which it tells them.
+        """
+        if not empty:
             return {}
         own: list[list[Tensor]] = []
         with self.world.together():
             for start in range(0, len(places), BATCH)[self.world.rank :: self.world.size]:
                 own.append(judge(places[start : start + BATCH]))
                 self._progress(what, min(start + BATCH, len(places)), len(places))
-        columns = [*zip(*own, strict=True)] or [()] * len(metrics)
-        named = zip(metrics, columns, strict=True)
-        return {label: self.world.gather(column, self._empty[label].shape[1:]) for label, column in named}
+        columns = [*zip(*own, strict=True)] or [()] * len(empty)
+        named = zip(empty.items(), columns, strict=True)
+        return {label: self.world.gather(column, rows.shape[1:]) for (label, rows), column in named}
 
     def _called(self, domain: str) -> str:
         return self.data.names["ab".index(domain)]

@@ -102,7 +102,7 @@ def _table(found: Appraisal, direction: str) -> Table:
     columns = [Column(""), Column("", width=1), *(Column(head, justify="right") for head in ("value", "95 %"))]
     rest = {"untouched": found.untouched, "real": found.floor}
     columns += [Column(head, justify="right", style="dim") for head, known in rest.items() if known]
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for judging in (True, False):
         for label, about in found.about.items():
             name = f"{label}_{direction}"
