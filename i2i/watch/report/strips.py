@@ -142,7 +142,7 @@ def _encode(strip: Image.Image, n_bytes: int) -> bytes:
         size = max(1, strip.width // factor), max(1, strip.height // factor)
         file = BytesIO()
         reduced = strip if factor == 1 else strip.resize(size, Image.Resampling.BOX)
-        reduced.save(file, "WEBP", quality=quality, method=3)
+        reduced.save(file, "WEBP", quality=quality, method=2)
         if file.tell() <= n_bytes:
             break
     return file.getvalue()
