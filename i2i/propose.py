@@ -65,6 +65,15 @@ class Scale:
         return 3 if self.crop_size > 70 else 2
 
 
+EVAL = """
+[eval]
+every = 2000                 # steps; images are judged: those to train on, unless the source has test_a and test_b
+metrics = ["kid"]            # how far translations are from real images of the other folder
+best_by = "kid"              # the best translators are kept, for --checkpoint best
+n_images = 50                # of each domain
+"""
+"""What a pretrained network can judge: of domains with 1 or 3 channels."""
+
 SCALES = (Scale(256, 64, 9), Scale(128, 64, 6), Scale(128, 32, 6), Scale(64, 32, 6))
 
 
@@ -204,4 +213,4 @@ precision = "auto"
 log_every = 50               # steps
 sample_every = 500
 save_every = 1000
-"""
+{EVAL if {a.channels, b.channels} & {1, 3} else ""}"""

@@ -211,3 +211,11 @@ def test_what_is_proposed_for_deep_images_of_any_shape_can_be_trained(tmp_path, 
     (batch,) = training.data.batches(0)
     assert batch.a.shape[1:] == (a[0][2], 64, 64) and batch.b.shape[1:] == (b[0][2], 64, 64)
     assert all(torch.isfinite(value) for value in training.trainer.train_step([batch]).values())
+
+
+def test_a_network_judges_what_it_can_see(tmp_path, engine, timed):
+    timed(0.01)
+    colour, bands = seen(tmp_path, "colour"), seen(tmp_path, "bands", channels=5)
+    for a, b, by in [(colour, colour, "kid"), (colour, bands, "kid"), (bands, bands, None)]:
+        _, recipe = proposed(a, b, 8, engine)
+        assert recipe.eval.best_by == by
