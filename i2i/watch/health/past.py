@@ -13,8 +13,9 @@ from i2i.watch import Running
 Numbers = Mapping[str, float]
 LEAST_LOGS = 20
 N_SAMPLES = 3
-WINDOW = 0.05
-"""Scores and losses of single batches are noisy: they are judged over so many logs, or this share of the run."""
+WINDOW, WINDOW_IMAGES = 0.1, 5000
+"""Scores and losses of single batches are noisy. They are judged over this share of the run, or the logs of so many
+images if these are fewer; in any case over LEAST_LOGS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Past:
 
     def __init__(self, run: Running) -> None:
         every = run.recipe.get("train", {}).get("log_every", 1)
-        self.n_window = max(LEAST_LOGS, math.ceil(WINDOW * run.n_steps / every))
+        n_steps = min(WINDOW * run.n_steps, WINDOW_IMAGES / run.images_per_step)
+        self.n_window = max(LEAST_LOGS, math.ceil(n_steps / every))
         self.logs: deque[Log] = deque(maxlen=self.n_window)
         self.pictures: deque[Mapping[str, Numbers]] = deque(maxlen=N_SAMPLES)
         """What the newest samples showed."""
