@@ -13,6 +13,7 @@ import typer
 from i2i.cli.app import AsJson, Plugins, app, check_plugins, console, errors, start_engine, warn_by
 from i2i.cli.comparing_terminal import Terminal, show
 from i2i.cli.components import side_by_side
+from i2i.cli.evaluating import metric_spec
 from i2i.cli.preparing import Device, FolderA, FolderB, changed
 from i2i.errors import I2IError, Problem
 
@@ -79,7 +80,10 @@ def compare(
     if what == "runs":
         result = _of_runs(things, metrics or [], engine, device or "auto", folder, say)
     else:
-        read = lambda recipe, more: changed(recipe, engine.registry, a, b, more, device)  # noqa: E731
+
+        def read(recipe: Document, more: list[str]) -> Document:
+            return changed(recipe, engine.registry, a, b, more, device)
+
         variants = _variants(things, train, settings or [], engine, read)
         result = _of_trainings(variants, steps or N_STEPS, seeds or N_SEEDS, metrics or [], engine, folder, say)
     if as_json:
@@ -147,7 +151,7 @@ def _of_trainings(
     from i2i.comparing.training import train
     from i2i.comparing.variants import budgeted
 
-    variants = budgeted(variants, n_steps, [_spec(text) for text in metrics], engine)
+    variants = budgeted(variants, n_steps, [metric_spec(text) for text in metrics], engine)
     seed = next(iter(variants.values()))["train"]["seed"]
     plan = Plan(folder, n_steps, tuple(range(seed, seed + n_seeds)), variants)
     sides = {name: Side(name, []) for name in variants}
@@ -179,7 +183,7 @@ def _of_runs(
     runs = [Run.open(Path(thing)) for thing in things]
     for run in runs:
         check_plugins(run.environment, run.recipe, engine, f"compare {' '.join(things)}")
-    specs, trained = [_spec(text) for text in metrics], []
+    specs, trained = [metric_spec(text) for text in metrics], []
     for run in runs:
         with say.judging(run.folder.name):
             trained.append(Trained.of(run, engine, specs, device))
@@ -187,10 +191,3 @@ def _of_runs(
     folder.mkdir(parents=True, exist_ok=True)
     publish(result, folder)
     return result
-
-
-def _spec(text: str) -> Any:
-    """A metric by name, or as a recipe writes it: `{name = "kid", …}`."""
-    from i2i.layers import parse_setting
-
-    return parse_setting(f"metric={text}", {})["metric"]

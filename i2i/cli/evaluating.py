@@ -43,7 +43,7 @@ def evaluate(
     plugin: Plugins = None,
 ) -> None:
     """Judge trained translators by metrics, beside the untouched input and beside real images."""
-    folders, metrics = both_folders(a, b), [_spec(text) for text in metric] if metric else None
+    folders, metrics = both_folders(a, b), [metric_spec(text) for text in metric] if metric else None
 
     from i2i.appraisal import appraise
     from i2i.files import write_json
@@ -72,7 +72,7 @@ def evaluate(
         raise I2IError(*problems)
 
 
-def _spec(text: str) -> str | dict[str, Any]:
+def metric_spec(text: str) -> str | dict[str, Any]:
     """A name, or a table as a recipe writes it. Raises I2IError for half a table."""
     if not text.lstrip().startswith("{"):
         return text

@@ -15,7 +15,7 @@ from i2i.comparing.result import Result, Row, Side, plus_minus
 from i2i.files import replacing, write_json
 from i2i.intervals import Difference
 from i2i.watch.report import tables
-from i2i.watch.report.curves import MAX_POINTS, sections, thin
+from i2i.watch.report.curves import MAX_POINTS, Point, sections, thin
 from i2i.watch.report.gallery import gallery
 from i2i.watch.report.reading import RunFiles
 from i2i.watch.report.strips import Strips
@@ -70,7 +70,7 @@ def _sections(sides: Sequence[Side], firsts: Sequence[RunFiles]) -> list[dict[st
     """The panels of the first seeds' report, each curve spread over all seeds."""
     logs = {side.name: [RunFiles.read(one.run).logs for one in side.done] for side in sides}
     alone = next(iter(logs.values())) if len(logs) == 1 else None  # then curves are called by their direction
-    found = []
+    found: list[dict[str, Any]] = []
     for section in sections(firsts):
         panels = [p for p in section["panels"] if p["curves"][0]["name"].partition(".")[0] in GROUPS]
         for curve in (curve for panel in panels for curve in panel["curves"]):
@@ -89,7 +89,7 @@ def _spread(logs: Sequence[Sequence[Mapping[str, Any]]], group: str, name: str) 
             value = log.get(group, {}).get(name)
             if value is not None and math.isfinite(value):
                 values.setdefault(log["step"], []).append(value)
-    points = [(step, sum(v) / len(v), min(v), max(v)) for step, v in sorted(values.items())]
+    points: list[Point] = [(step, sum(v) / len(v), min(v), max(v)) for step, v in sorted(values.items())]
     return [[step, *(float(f"{v:.5g}") for v in rest)] for step, *rest in thin(points, MAX_POINTS)]
 
 

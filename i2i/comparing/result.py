@@ -60,7 +60,7 @@ class Cell:
 
 def _document(found: Difference | None) -> dict[str, Any] | None:
     """What is not finite, as the interval of a single image, is null."""
-    return found and {k: v if math.isfinite(v) else None for k, v in asdict(found).items()}
+    return {k: v if math.isfinite(v) else None for k, v in asdict(found).items()} if found else None
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class Result:
                 found,
                 real,
             )
-            for trained, found, real in zip(known, differences, holm([d and d.p for d in differences]), strict=True)
+            for trained, found, real in zip(
+                known, differences, holm([d.p if d else None for d in differences]), strict=True
+            )
         ]
         return Row(name, kind.title, where(part, self.names), kind, one.untouched.get(name), cells)
 

@@ -110,7 +110,7 @@ class Trained:
 
 def _pace(logs: Sequence[Mapping[str, Any]]) -> float | None:
     """Seconds of a step: the median over stretches between logs, the first of which warms up."""
-    ends = [(log["step"], log["seconds"]) for log in logs if log.get("seconds") is not None]
+    ends: list[tuple[int, float]] = [(log["step"], log["seconds"]) for log in logs if log.get("seconds") is not None]
     stretches = [(t - s) / (n - m) for (m, s), (n, t) in pairwise(ends) if n > m and t > s]
     if stretches:
         return median(stretches)
