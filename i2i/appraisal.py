@@ -177,13 +177,15 @@ def _source(
     """Where the images come from, and whether those to train on are there too: given folders can do without."""
     if folders is None:
         return recipe.source(), True
-    own: Split | None = None
+    train: Split | None = None
+    paired = method.paired
     with suppress(I2IError):
         source: Source = recipe.source()
-        own = source.test() or source.train()
-    spec = layers.two_folders(*folders, paired=method.paired or (own is not None and own.paired))
-    given = registry.resolve("source", spec, "--a/--b")().train()
-    return _Elsewhere(source.train() if own else given, given), own is not None
+        train, test = source.train(), source.test()
+        paired = paired or (test or train).paired
+    source = registry.resolve("source", layers.two_folders(*folders, paired=paired), "--a/--b")()
+    given = source.train()
+    return _Elsewhere(train or given, given), train is not None
 
 
 def _chosen(metrics: Sequence[str | Mapping[str, Any]] | None, recipe: Recipe, registry: Registry) -> list[Builder]:

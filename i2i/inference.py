@@ -43,7 +43,7 @@ def load(
     Args:
         path: a run's folder or a safetensors file.
         to: the domain to translate to unless `translate` says otherwise: `a`, `b` or its name. A run translates to b.
-        checkpoint: `latest`, or the step of a checkpoint of a run.
+        checkpoint: `latest`, `best` by the metric that its recipe names, or the step of a checkpoint of a run.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         plugins: beside those that are installed: paths of Python files, names of modules, or modules.
 

@@ -39,7 +39,7 @@ def translate(
     format: Annotated[
         str | None, typer.Option(help="png, tiff, jpeg, …; else that of each image, if lossless.")
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="`latest`, or the step of a checkpoint.")] = "latest",
+    checkpoint: Annotated[str, typer.Option(help="`latest`, `best`, or the step of a checkpoint.")] = "latest",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images of equal size that are translated together.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace images that are there already.")] = False,
