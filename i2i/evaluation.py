@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from i2i.data import Data
 from i2i.distributed import World
 from i2i.errors import I2IError, Problem
 from i2i.intervals import Estimate, of_images, of_sets
-from i2i.metric import ImageMetric, SetMetric, Translation
+from i2i.metric import ImageMetric, Remembered, SetMetric, Translation
 from i2i.registry import Builder
 from i2i.translate import Translator
 
@@ -112,6 +114,8 @@ class Evaluator:
         found: dict[str, Estimate] = {}
         for direction, network in networks.items():
             back = networks.get(direction[::-1])
+            if back:
+                back = Remembered(back)  # all metrics of the cycle ask what comes back from the translation as it is
             rows = self._translated(direction, "{} to {}", network, back, self._able[direction])
             found |= self._estimates(direction, rows)
         return found
@@ -176,13 +180,17 @@ class Evaluator:
             name, own = f"{label}_{direction}", rows.get(label)
             if own is None:
                 continue
+            if not own.isfinite().all():  # a translator that diverged: nothing else can be said of it
+                found[name] = Estimate(math.nan, len(own), np.empty(0))
+                continue
             if isinstance(metric, ImageMetric):
                 found[name] = of_images(own)
                 continue
             real = self._of_real(direction[1])[label]
             try:
                 value, subsets = metric.statistic(own, real), metric.of_subsets(own, real)
-                found[name] = of_sets(value, subsets, len(own), len(real), metric.n_replicates)
+                estimate = of_sets(value, subsets, len(own), len(real), metric.n_replicates)
+                found[name] = replace(estimate, bounds=metric.bounds)
             except ValueError as error:
                 self.left_out[name] = str(error)
         return found

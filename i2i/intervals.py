@@ -27,19 +27,22 @@ class Estimate:
         value: over all images.
         n: images that were judged.
         replicates: (R,), deviations from the value over resampled images; none for fewer than two images.
+        bounds: the least and the largest value that there can be.
     """
 
     value: float
     n: int
     replicates: Replicates
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 %, by the quantiles of the replicates."""
+        """95 %, by the quantiles of the replicates, within the bounds."""
         if not len(self.replicates):
             return None
-        low, high = np.quantile(self.replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return self.value + float(low), self.value + float(high)
+        ends = self.value + np.quantile(self.replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.clip(ends, *self.bounds).tolist()
+        return low, high
 
 
 def of_images(values: Tensor) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class SetMetric(Metric, ABC):
 
     n_replicates: ClassVar[int] = 400
     """How many halves of the images its interval is made of."""
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """The least and the largest value that there can be; its interval keeps within them."""
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
@@ -85,7 +88,7 @@ class SetMetric(Metric, ABC):
 class Remembered:
     """A function of images that is computed once for each tensor, for metrics that share a network.
 
-    Holds the newest `n` tensors. Their contents must not change.
+    Holds the `n` tensors that were asked for last. Their contents must not change.
     """
 
     def __init__(self, f: Callable[[Tensor], Tensor], n: int = 2) -> None:
@@ -94,9 +97,6 @@ class Remembered:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        for given, result in self._known:
-            if given is images:
-                return result
-        result = self.f(images)
-        self._known = [*self._known[1 - self.n :], (images, result)] if self.n > 1 else [(images, result)]
-        return result
+        found = next((known for known in self._known if known[0] is images), None) or (images, self.f(images))
+        self._known = [*(known for known in self._known if known is not found), found][-self.n :]
+        return found[1]

@@ -178,6 +178,16 @@ def test_each_image_is_looked_at_once_for_all_metrics(judging, tmp_path):
     assert SEEN == {"values": 12}  # inputs of one direction are the real images of the other
 
 
+def test_metrics_of_the_cycle_share_the_way_back(judging, tmp_path):
+    hidden = ("hidden_information", "hidden_information_quantized", "hidden_information_jpeg")
+    _, translators, evaluator = built(judging, tmp_path, *hidden, "cycle")
+    calls = Counter()
+    for direction, module in translators.items():
+        module.register_forward_hook(lambda _, given, out, d=direction: calls.update({d: len(given[0])}))
+    evaluator(translators)
+    assert calls == {"ab": 5 + 4 * 7, "ba": 7 + 4 * 5}  # back: as it is, noised, rounded and compressed
+
+
 def test_without_metrics_that_can_judge_nothing_is_translated(judging, tmp_path):
     _, translators, evaluator = built(judging, tmp_path, "l1", "psnr")
     for module in translators.values():
@@ -244,6 +254,17 @@ def test_a_method_of_one_direction_has_no_cycle(judging, tmp_path):
     evaluator = Evaluator(training.recipe.metrics, training.data, ["ab"], device=torch.device("cpu"))
     assert evaluator.left_out == {"cycle_ab": "there is no translator back"}
     assert evaluator.names == ["rgb_ab", "mean_ab"] and evaluator.untouched().keys() == {"rgb_ab", "mean_ab"}
+
+
+def test_translations_that_are_not_finite_have_no_value(judging, tmp_path, recwarn):
+    metrics = ["mean", "rgb", "fid", "precision", "cycle", "hidden_information_jpeg"]
+    _, translators, evaluator = built(judging, tmp_path, *metrics)
+    with torch.no_grad():
+        next(translators["ab"].parameters()).fill_(float("nan"))
+    found = evaluator(translators)
+    broken = {name for name in evaluator.names if name.endswith("_ab")}
+    assert all(np.isnan(found[name].value) and found[name].interval is None for name in broken)
+    assert all(np.isfinite(found[f"{name}_ba"].value) for name in ("mean", "rgb")) and not recwarn.list
 
 
 def test_too_few_images_are_told_when_it_turns_out(judging, tmp_path):

@@ -1,6 +1,7 @@
 """Metrics with a network: against formulas and other implementations, planted differences, and networks not there."""
 
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -163,6 +164,15 @@ def test_where_halves_are_too_few_there_is_no_interval():
     metric = Coverage()
     estimate = of_sets(metric.statistic(x, y), metric.of_subsets(x, y), 8, 8, 10)
     assert estimate.interval is None and estimate.value == metric.statistic(x, y)
+
+
+@pytest.mark.parametrize("metric", SETS)
+def test_intervals_hold_no_value_that_cannot_be(metric):
+    """Outputs that are real images: as good as can be, and halves of them are better and worse than the whole."""
+    one, x, low, high = metric(), gaussian(24), *metric.bounds
+    estimate = replace(of_sets(one.statistic(x, x), one.of_subsets(x, x), 24, 24, 50), bounds=metric.bounds)
+    assert estimate.interval[0] >= low and estimate.interval[1] <= high
+    assert metric is KID or low == 0
 
 
 def test_a_planted_difference_is_found():

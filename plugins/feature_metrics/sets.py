@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -41,6 +42,7 @@ class FID(Seen):
     """
 
     title = "FID"
+    bounds = (0, math.inf)
     n_replicates: ClassVar[int] = 100  # each is a decomposition
 
     def statistic(self, outputs: Tensor, targets: Tensor) -> float:
@@ -129,6 +131,7 @@ class Distances(OfPairs):
     """A metric of Euclidean distances."""
 
     better = "higher"
+    bounds = (0, math.inf)
 
     def compare(self, some: Tensor, others: Tensor) -> Tensor:
         return torch.cdist(some, others)
@@ -181,6 +184,7 @@ class Precision(Neighbourhoods):
     """
 
     title = "precision"
+    bounds = (0, 1)
 
     def of_pairs(self, pairs: Pairs) -> float:
         return (pairs.across <= self.radii(pairs.targets)).any(1).double().mean().item()
@@ -200,6 +204,7 @@ class Recall(Neighbourhoods):
     """
 
     title = "recall"
+    bounds = (0, 1)
 
     def of_pairs(self, pairs: Pairs) -> float:
         inside = pairs.across <= self.radii(pairs.outputs)[:, None]
@@ -240,6 +245,7 @@ class Coverage(Neighbourhoods):
     """
 
     title = "coverage"
+    bounds = (0, 1)
 
     def of_pairs(self, pairs: Pairs) -> float:
         return (pairs.across <= self.radii(pairs.targets)).any(0).double().mean().item()
