@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -42,7 +41,7 @@ class FID(Seen):
     """
 
     title = "FID"
-    bounds = (0, math.inf)
+    bounds = (0, torch.inf)
     n_replicates: ClassVar[int] = 100  # each is a decomposition
 
     def statistic(self, outputs: Tensor, targets: Tensor) -> float:
@@ -131,7 +130,7 @@ class Distances(OfPairs):
     """A metric of Euclidean distances."""
 
     better = "higher"
-    bounds = (0, math.inf)
+    bounds = (0, torch.inf)
 
     def compare(self, some: Tensor, others: Tensor) -> Tensor:
         return torch.cdist(some, others)
@@ -159,6 +158,8 @@ class Diversity(Distances):
 class Neighbourhoods(Distances):
     """A metric of balls around images, each out to its k-th nearest neighbour among those of its own set."""
 
+    bounds = (0, 1)
+
     def __init__(self, *, neighbours: Neighbours = 5, network: str = DEFAULT, weights: Weights = "auto") -> None:
         super().__init__(network=network, weights=weights)
         self.neighbours = neighbours
@@ -184,7 +185,6 @@ class Precision(Neighbourhoods):
     """
 
     title = "precision"
-    bounds = (0, 1)
 
     def of_pairs(self, pairs: Pairs) -> float:
         return (pairs.across <= self.radii(pairs.targets)).any(1).double().mean().item()
@@ -204,7 +204,6 @@ class Recall(Neighbourhoods):
     """
 
     title = "recall"
-    bounds = (0, 1)
 
     def of_pairs(self, pairs: Pairs) -> float:
         inside = pairs.across <= self.radii(pairs.outputs)[:, None]
@@ -225,17 +224,16 @@ class Density(Neighbourhoods):
     """
 
     title = "density"
+    bounds = (0, torch.inf)
 
     def of_pairs(self, pairs: Pairs) -> float:
-        inside = pairs.across <= self.radii(pairs.targets)
-        return inside.sum(1).double().mean().item() / self.neighbours
+        return (pairs.across <= self.radii(pairs.targets)).sum(1).double().mean().item() / self.neighbours
 
 
 class Coverage(Neighbourhoods):
     """Part of the real images with an output among their neighbours: how much variety is there.
 
-    Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", arXiv 2002.09797, section
-    3.2.
+    Naeem et al. 2020, arXiv 2002.09797, section 3.2.
 
     Args:
         neighbours: k; 5 in the paper.
@@ -245,7 +243,6 @@ class Coverage(Neighbourhoods):
     """
 
     title = "coverage"
-    bounds = (0, 1)
 
     def of_pairs(self, pairs: Pairs) -> float:
         return (pairs.across <= self.radii(pairs.targets)).any(0).double().mean().item()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from kornia.color import rgb_to_lab
 from torch import Tensor
@@ -60,7 +58,7 @@ class HighFrequency(SetMetric):
 
     title = "High frequencies"
     better = ""
-    bounds = (0, math.inf)
+    bounds = (0, torch.inf)
 
     def features(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
