@@ -19,12 +19,16 @@ class Best:
         by: its label, `kid_efficientnet_lite0`, or that of one direction, `kid_efficientnet_lite0_ab`; a label may
             leave out its network, `kid`, where only one metric begins so. None keeps track of nothing.
         names: of the estimates that will come.
-        better: `lower`, `higher` or nothing, by label. Raises I2IError for a metric that is not there, and for one
-            that has no better way.
+        better: `lower`, `higher` or nothing, by label.
+        left_out: why other estimates will not come, by name.
+
+    Raises I2IError for a metric that is not there, and for one that has no better way.
     """
 
-    def __init__(self, by: str | None, names: list[str], better: Mapping[str, str]) -> None:
-        self.by = _find(by, names) if by else []
+    def __init__(
+        self, by: str | None, names: list[str], better: Mapping[str, str], left_out: Mapping[str, str] = {}
+    ) -> None:
+        self.by = _find(by, names, left_out) if by else []
         for name in self.by:
             if not better[name.rpartition("_")[0]]:
                 raise I2IError(Problem("eval.best_by", f"{by!r} says what is, not which way is better"))
@@ -82,11 +86,11 @@ class Judge:
             n_images=self.options.n_images,
             world=training.world,
         )
-        self.names = self._evaluator.names
         self.about = self._evaluator.about()
         self.baseline = {f"test.{name}": estimate.value for name, estimate in self._evaluator.untouched().items()}
-        better = {label: about["better"] for label, about in self.about.items()}
-        self.best = Best(self.options.best_by, self._evaluator.names, better)
+        better, left_out = {label: about["better"] for label, about in self.about.items()}, self._evaluator.left_out
+        self.names = [name for name in self._evaluator.names if name not in left_out]  # some turned out to lack images
+        self.best = Best(self.options.best_by, self.names, better, left_out)
 
     def is_due(self, step: int, samples: bool, ends: bool) -> bool:
         """Whether to judge after this step: with the regular samples, if the recipe says nothing else, and at the end.
@@ -114,7 +118,7 @@ class Judge:
         return f"{self.best.stale} evaluations were not better than that of step {step:,}"
 
 
-def _find(by: str, names: list[str]) -> list[str]:
+def _find(by: str, names: list[str], left_out: Mapping[str, str]) -> list[str]:
     """The estimates that a recipe's `best_by` means: one for each direction, or one. Raises I2IError for none."""
     for told in ({name: name.rpartition("_")[0] for name in names}, {name: name for name in names}):
         if exact := [name for name, label in told.items() if label == by]:
@@ -128,6 +132,8 @@ def _find(by: str, names: list[str]) -> list[str]:
             raise I2IError(Problem("eval.best_by", f"{by!r} may mean {' or '.join(labels)}; write the whole name"))
         if found:
             return found
+    if why := "; ".join(sorted({why for name, why in left_out.items() if f"{name}_".startswith(f"{by}_")})):
+        raise I2IError(Problem("eval.best_by", f"{by!r} cannot be computed here: {why}"))
     known = sorted({name.rpartition("_")[0] for name in names})
     reason = suggest(by, known) if known else ": nothing is judged, see eval.metrics"
     raise I2IError(Problem("eval.best_by", f"{by!r} is none of the metrics that can be computed here{reason}"))

@@ -16,7 +16,7 @@ from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.intervals import Estimate
 from i2i.judging import Best
-from i2i.metric import ImageMetric
+from i2i.metric import ImageMetric, SetMetric
 from i2i.run import Run
 from i2i.sampling import sample
 from i2i.translate import find_translator
@@ -43,11 +43,21 @@ class Steady(ImageMetric):
         return torch.ones(len(translation.output))
 
 
+class Crowd(SetMetric):
+    """Of many images."""
+
+    def features(self, images):
+        return images.mean((2, 3))
+
+    def statistic(self, outputs, targets):
+        raise ValueError("it needs 100 images")
+
+
 @pytest.fixture(scope="module")
 def judging(engine):
     """An engine with these metrics."""
     plugin = types.ModuleType("judging_metrics")
-    plugin.register_metrics = hookimpl(lambda: {"brightness": Brightness, "steady": Steady})
+    plugin.register_metrics = hookimpl(lambda: {"brightness": Brightness, "steady": Steady, "crowd": Crowd})
     plugin.register_metrics.__module__ = plugin.__name__
     return Engine([f"i2i_plugins.{name}" for name in ("image_metrics", "schedules")] + [plugin], entry_points=False)
 
@@ -72,6 +82,20 @@ def best(run):
 
 
 # the best so far
+
+
+def test_a_metric_that_cannot_decide_says_why():
+    left_out = {"l1_ab": "no pairs are held out", "l1_ba": "no pairs are held out", "kid_net_ba": "it needs 2 images"}
+    for by, why in (("l1", "no pairs are held out"), ("l1_ab", "no pairs are held out"), ("kid_ba", "none of the")):
+        with pytest.raises(I2IError, match=rf"eval.best_by: {by!r} .*{why}"):
+            Best(by, ["kid_net_ab"], {"kid_net": "lower"}, left_out)
+    assert Best("kid", ["kid_net_ab"], {"kid_net": "lower"}, left_out).by == ["kid_net_ab"]
+
+
+def test_too_few_images_for_the_deciding_metric_are_told_before_the_first_step(judging, tmp_path):
+    recipe = tiny.recipe(tmp_path, judging, eval={"metrics": ["crowd", "brightness"], "best_by": "crowd"})
+    with pytest.raises(I2IError, match="eval.best_by: 'crowd' cannot be computed here: it needs 100 images"):
+        tiny.loop(recipe, Run.create(tmp_path, "run"), judging)
 
 
 def of(**values):
