@@ -40,13 +40,12 @@ def document(recipe: str, settings: Sequence[str], n_steps: int, width: int, met
 
     The learning rate falls over the second half.
     """
-    found = layers.read(recipe)
+    found = layers.read(recipe) | {"eval": {"every": n_steps, "metrics": [*metrics]}}  # whatever the recipe judges by
     networks = {name: {"base_channels": width} for name, table in found.items() if "base_channels" in table}
     budget = {
         "data": {"batch_size": 1},
         "schedule": {"n_steps": n_steps - n_steps // 2, "n_steps_decay": n_steps // 2},
         "train": {"device": "cpu", "log_every": 10, "sample_every": n_steps, "save_every": n_steps},
-        "eval": {"every": n_steps, "metrics": [*metrics]},
     }
     return layers.apply(layers.merge(layers.merge(found, networks), budget), settings)
 
