@@ -19,7 +19,7 @@ from i2i.watch.samples import grid
 
 
 class WandB:
-    """Sends losses, scores, rates, test metrics and sample grids to Weights & Biases, or keeps them to be sent.
+    """Gives losses, scores, rates, test metrics and sample grids to Weights & Biases.
 
     Offline, everything is in `wandb` in the run's folder, for `wandb sync`. A resumed run goes on as the same one.
     Raises I2IError without the package.

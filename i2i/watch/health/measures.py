@@ -58,7 +58,10 @@ def diversity(images: Tensor) -> float:
 
     1/√2 of the root mean square distance between two of them. 0 for a single image.
     """
-    return images.var(0).mean().sqrt().item() if len(images) > 1 else 0.0
+    if len(images) < 2:
+        return 0.0
+    variance = (images - images.mean(0)).square().mean() * len(images) / (len(images) - 1)  # var(0) is much slower
+    return variance.sqrt().item()
 
 
 def brightness(images: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ Event = dict[str, Any]
 
 
 class Health:
-    """Warns when the discriminator wins, outputs collapse, colours invert, losses diverge or a small set is overfitted.
+    """Warns in plain words of collapse, inverted colours, divergence, overfitting and other trouble.
 
     Each sign is told once when it has lasted, and once when it has gone, as a warning and as a line of health.jsonl:
     `{"step": …, "sign": …, "where": …, "text": …, "evidence": {…}}`, with `"gone": true` in the second case. A resumed
