@@ -222,13 +222,14 @@ def test_intervals_of_differences_hold_the_truth_as_often_as_they_say():
 def test_all_variants_see_the_same_images_in_the_same_order(mine, trained):
     found, _ = trained
     first, *others = (
-        Training.build(resolve(found.recipe(name, 1), mine.registry)) for name in ("resnet", "twin", "grey")
+        Training.build(resolve(found.recipe(name, 1), mine.registry, list(mine.plugins)))
+        for name in ("resnet", "twin", "grey")
     )
     for other in others:
         for step in range(3):
             (x,), (y,) = first.data.batches(step), other.data.batches(step)
             assert torch.equal(x.a, y.a) and torch.equal(x.b, y.b)
-    again = Training.build(resolve(found.recipe("resnet", 2), mine.registry)).data
+    again = Training.build(resolve(found.recipe("resnet", 2), mine.registry, list(mine.plugins))).data
     assert any(not torch.equal(first.data.batches(s)[0].a, again.batches(s)[0].a) for s in range(3))
 
 

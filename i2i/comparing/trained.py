@@ -71,8 +71,8 @@ class Trained:
             epoch=logs[-1].get("epoch", 0.0) if logs else 0.0,
             estimates={name: e for name, e in found.estimates.items() if math.isfinite(e.value)},
             untouched={name: e.value for name, e in found.untouched.items() if math.isfinite(e.value)},
-            about=found.about,
-            protocol=found.protocol,
+            about=_plain(found.about),
+            protocol=_plain(found.protocol),
             seconds_per_step=_pace(logs),
             memory=environment.get("memory"),
             parameters=sum(environment.get("parameters", {}).values()),
@@ -106,6 +106,12 @@ class Trained:
             return cls(**{**value, "run": run, "names": tuple(value["names"]), "estimates": estimates})
         except (ValueError, KeyError, TypeError) as error:
             raise I2IError(Problem(str(file), f"cannot be read: {error}; delete it, and it is made again")) from None
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives them back, so that what was read equals what was made."""
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
 
 
 def _pace(logs: Sequence[Mapping[str, Any]]) -> float | None:
