@@ -17,8 +17,10 @@ Build = Callable[..., Any]
 SIZES = (16, 64, 192)
 """Pixels of test images. A metric may refuse some, not all."""
 CHANNELS = (3, 1)
-N_OUTPUTS, N_TARGETS = 8, 9
-"""Enough for those that look at an image's neighbours, and few, since a network sees each of them several times."""
+N_IMAGES = 3
+"""For metrics of images. Few, since a network sees each of them several times."""
+N_OUTPUTS = (7, 20, 60)
+"""For metrics of sets: as many as the statistic takes, which may look at an image's neighbours."""
 SLACK = 1e-4
 """Relative; in a batch, networks add up in another order."""
 
@@ -62,7 +64,7 @@ def metric_judges_each_image_alone(build: Build) -> Iterator[str]:
     for metric, translation in _judged(build):
         together = _rows(metric, _copy(translation, slice(3)))
         slack = 1e-6 + SLACK * float(together.abs().max())
-        for i in range(3):
+        for i in range(2):
             alone = _rows(metric, _copy(translation, slice(i, i + 1)))
             if not torch.allclose(alone[0], together[i], SLACK, slack):
                 yield "says something else of an image by itself than of the same image in a batch"
@@ -95,12 +97,13 @@ def metric_states_a_number(build: Build) -> Iterator[str]:
         if not isinstance(metric, SetMetric):
             return
         outputs = metric.features(translation.output).double()
-        targets = metric.features(_images(N_TARGETS, *translation.output.shape[1:3])).double()
+        n_outputs, n_targets = len(outputs), len(outputs) + 1
+        targets = metric.features(_images(n_targets, *translation.output.shape[1:3])).double()
         value, subsets = metric.statistic(outputs, targets), metric.of_subsets(outputs, targets)
         if not isinstance(value, float) or not math.isfinite(value):
             yield f"statistic() gives {value!r}, not a finite float"
             return
-        for n, m in ((N_OUTPUTS, N_TARGETS), (N_OUTPUTS - 1, N_TARGETS - 2)):
+        for n, m in ((n_outputs, n_targets), (n_outputs - 1, n_targets - 2)):
             some, others = torch.arange(n), torch.arange(m)
             expected, found = metric.statistic(outputs[some], targets[others]), subsets(some, others)
             if not math.isclose(expected, found, rel_tol=1e-6, abs_tol=1e-9):
@@ -114,7 +117,8 @@ def metric_knows_what_is_better(build: Build) -> Iterator[str]:
     for metric, translation in _judged(build):
         real, grey = translation.source, torch.zeros_like(translation.source)
         if isinstance(metric, SetMetric):
-            targets, others = (metric.features(images).double() for images in (real, grey))
+            targets, one = (metric.features(images).double() for images in (real, grey[:1]))
+            others = one.expand_as(targets)
             perfect, bad = metric.statistic(targets, targets), metric.statistic(others, targets)
         elif "partner" in metric.needs:
             perfect, bad = (
@@ -148,14 +152,29 @@ def _images(n: int, channels: int, size: int) -> Tensor:
 def _judged(build: Build) -> Iterator[tuple[Any, Translation]]:
     """The metric with the first images that it judges as promised; nothing if there are none, which a check tells."""
     metric = build()
-    for translation in _translations(metric, N_OUTPUTS) if isinstance(metric, Metric) else ():
+    if not isinstance(metric, Metric):
+        return
+    for few, many in zip(_translations(metric, 2), _translations(metric, N_OUTPUTS[-1]), strict=True):
         try:
-            wrong = _misfit(metric, _copy(translation, slice(2)))
+            wrong = _misfit(metric, few)
         except ValueError:
             continue
         if not wrong:
-            yield metric, translation
+            n = _enough(metric, _rows(metric, few).shape[1]) if isinstance(metric, SetMetric) else N_IMAGES
+            yield metric, _copy(many, slice(n))
         return
+
+
+def _enough(metric: SetMetric, width: int) -> int:
+    """Outputs that its statistic says something of, also without one of them."""
+    for n in N_OUTPUTS[:-1]:
+        rows = torch.rand(n - 1, width, dtype=torch.float64)
+        try:
+            metric.statistic(rows, rows)
+        except ValueError:
+            continue
+        return n
+    return N_OUTPUTS[-1]
 
 
 def _rows(metric: Any, translation: Translation) -> Tensor:
