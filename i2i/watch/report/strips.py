@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -137,12 +139,15 @@ def _cut(grid: Image.Image, layout: str | None) -> Iterator[tuple[str, int, tupl
 
 
 def _encode(strip: Image.Image, n_bytes: int) -> bytes:
-    """The strip as WebP of at most so many bytes, or the smallest of LEVELS."""
-    for factor, quality in LEVELS:
-        size = max(1, strip.width // factor), max(1, strip.height // factor)
-        file = BytesIO()
-        reduced = strip if factor == 1 else strip.resize(size, Image.Resampling.BOX)
-        reduced.save(file, "WEBP", quality=quality, method=2)
-        if file.tell() <= n_bytes:
-            break
+    """The strip as WebP of at most so many bytes, at the best of LEVELS where it fits; else at the last of them."""
+    made = cache(partial(_webp, strip))
+    return made(bisect_left(range(len(LEVELS) - 1), True, key=lambda level: len(made(level)) <= n_bytes))
+
+
+def _webp(strip: Image.Image, level: int) -> bytes:
+    factor, quality = LEVELS[level]
+    if factor > 1:
+        strip = strip.resize((max(1, strip.width // factor), max(1, strip.height // factor)), Image.Resampling.BOX)
+    file = BytesIO()
+    strip.save(file, "WEBP", quality=quality, method=2)
     return file.getvalue()
