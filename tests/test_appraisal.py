@@ -3,15 +3,20 @@
 import json
 import shutil
 import types
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tiny
+from rich.console import Console
 from test_cli import i2i, mistake
 
 from i2i import hookimpl
 from i2i.appraisal import appraise
+from i2i.cli.evaluating import _table
 from i2i.engine import Engine
 from i2i.errors import I2IError
+from i2i.intervals import Estimate
 from i2i.metric import ImageMetric
 from i2i.run import Run
 
@@ -173,6 +178,18 @@ def test_the_command_prints_a_table_and_writes_json(run, monkeypatch):
     assert max(map(len, told.out.splitlines())) <= 80
     written = json.loads((run.folder / "eval.json").read_text())
     assert written["estimates"].keys() == {"l1_ab", "l1_ba", "change_ab", "change_ba"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_number_from_a_network_is_named_after_it_at_any_width(width):
+    label = "perceptual_efficientnet_lite0"
+    estimates = {f"{label}_ab": Estimate(0.031, 9, np.linspace(-0.01, 0.01, 50))}
+    about = {label: {"better": "lower", "unit": "", "component": {"name": "perceptual"}}}
+    table = _table(SimpleNamespace(about=about, estimates=estimates, untouched=estimates, floor=estimates), "ab")
+    with (console := Console(width=width)).capture() as shown:
+        console.print(table)
+    rows = shown.get().splitlines()[2:]
+    assert "".join(row.split(" ")[0] for row in rows) == label and "0.0215 to 0.0405" in rows[0]
 
 
 def test_json_of_several_runs_and_one_that_is_none(run, tmp_path):

@@ -99,9 +99,10 @@ def _print(found: Appraisal) -> None:
 
 def _table(found: Appraisal, direction: str) -> Table:
     """Those first of which one knows which way is better."""
-    columns = [Column(""), Column("", width=1), *(Column(head, justify="right") for head in ("value", "95 %"))]
     rest = {"untouched": found.untouched, "real": found.floor}
-    columns += [Column(head, justify="right", style="dim") for head, known in rest.items() if known]
+    styles = {"value": "bold", "95 %": ""} | {head: "dim" for head, known in rest.items() if known}
+    numbers = [Column(head, justify="right", style=style, no_wrap=True) for head, style in styles.items()]
+    columns = [Column("", overflow="fold"), Column("", width=1, no_wrap=True), *numbers]
     table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for judging in (True, False):
         for label, about in found.about.items():
@@ -109,18 +110,10 @@ def _table(found: Appraisal, direction: str) -> Table:
             if name not in found.estimates or bool(about["better"]) != judging:
                 continue
             baselines = [known.get(name) for known in rest.values() if known]
-            value, *others = _numbers(found.estimates[name], baselines)
-            title = _called(label, found) + (f" ({about['unit']})" if about["unit"] else "")
-            table.add_row(title, ARROWS[about["better"]], Text(value, style="bold"), *others)
+            title = label + (f" ({about['unit']})" if about["unit"] else "")
+            table.add_row(Text(title), ARROWS[about["better"]], *_numbers(found.estimates[name], baselines))
         table.add_section()
     return table
-
-
-def _called(label: str, found: Appraisal) -> str:
-    """As recipes name it; with its network only where one name has several."""
-    name = str(found.about[label]["component"]["name"])
-    several = sum(about["component"]["name"] == name for about in found.about.values()) > 1
-    return label if several else name
 
 
 def _numbers(estimate: Estimate, others: list[Estimate | None]) -> Iterator[str]:
@@ -150,9 +143,6 @@ def _notes(found: Appraisal) -> Iterator[str]:
     }[protocol["images"]]
     pairs = ", in pairs" if protocol["pairs"] else ""
     yield f"Images: {which}{pairs}; {counts}, at {sizes} px ({protocol['preprocess']}, {protocol['interpolation']})."
-    for network, labels in _grouped({label: about["network"] for label, about in found.about.items()}):
-        if network:
-            yield f"Features of {network}: {', '.join(_called(label, found) for label in labels)}."
     yield (
         "95 %: how far other images of the same kind would move the value, by resampled images (bootstrap), for "
         "comparisons with real images by random halves. Another training is not in it."
