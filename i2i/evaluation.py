@@ -20,6 +20,7 @@ from i2i.registry import Builder
 from i2i.translate import Translator
 
 BATCH = 16
+NEEDED = {"partner": "no pairs are held out", "back": "there is no translator back"}  # told if not there
 Translate = Callable[[Tensor], Tensor]
 Progress = Callable[[str, int, int], None]
 Labelled = Mapping[str, ImageMetric | SetMetric]
@@ -146,12 +147,11 @@ class Evaluator:
         n = min(2, *map(len, self.places.values()))
         given, real = (self._images(key, self.places[key][:n])[key] for key in direction)
         trial = Translation(given, real, real if self.data.shown_in_pairs else None, lambda images: given)
+        absent = {"partner": trial.partner is None, "back": direction[::-1] not in self._able}
         for named in self.metrics:
-            name, needs = f"{named.label}_{direction}", named.metric.needs
-            if "partner" in needs and trial.partner is None:
-                self.left_out[name] = "no pairs are held out"
-            elif "back" in needs and direction[::-1] not in self._able:
-                self.left_out[name] = "there is no translator back"
+            name = f"{named.label}_{direction}"
+            if lacking := [why for need, why in NEEDED.items() if need in named.metric.needs and absent[need]]:
+                self.left_out[name] = lacking[0]
             else:
                 try:
                     self._empty[direction[1], named.label] = _rows(named.metric, trial)[:0]

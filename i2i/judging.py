@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from i2i.errors import I2IError, Problem, suggest
-from i2i.evaluation import Evaluator
+from i2i.evaluation import NEEDED, Evaluator
 from i2i.intervals import Estimate
+from i2i.recipe import EvalOptions
 from i2i.training import Training
 
 
@@ -22,7 +23,8 @@ class Best:
         better: `lower`, `higher` or nothing, by label.
         left_out: why other estimates will not come, by name.
 
-    Raises I2IError for a metric that is not there, and for one that has no better way.
+    Raises I2IError for a metric that is not there, and for one that has no better way. One that is left out keeps
+    track of nothing.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Best:
         self.found: dict[str, dict[str, Any]] = {}
         """By direction: `step`, `metric`, `value`."""
         self.stale = 0
-        """Evaluations since one was better in any direction."""
+        """Evaluations since one was better in any direction; 0 as long as none had a value."""
 
     def better(self, step: int, estimates: Mapping[str, Estimate]) -> list[str]:
         """The directions that are now better than ever; keeps their values."""
@@ -47,7 +49,7 @@ class Best:
             if math.isfinite(value) and (before is None or self._sign[name] * (value - before["value"]) > 0):
                 self.found[direction] = {"step": step, "metric": name.rpartition("_")[0], "value": value}
                 directions.append(direction)
-        self.stale = 0 if directions else self.stale + 1
+        self.stale = 0 if directions or not self.found else self.stale + 1
         return directions
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,7 +66,8 @@ class Best:
 class Judge:
     """Judges the translators of a training at the steps that its recipe says.
 
-    Raises I2IError for metrics that cannot be computed at all, and for a `best_by` that is none of them.
+    Tells what the recipe asks for and the images do not allow. Raises I2IError for metrics that cannot be computed at
+    all, for a `best_by` that is none of them, and for patience that nothing could end.
 
     Attributes:
         names: of the estimates that translators get.
@@ -73,7 +76,7 @@ class Judge:
         best: the best of each direction so far.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, tell: Callable[[str], None] = lambda text: None) -> None:
         recipe, trainer = training.recipe, training.trainer
         self.options = recipe.eval
         self._trainer, self._n_steps = trainer, training.n_steps
@@ -91,6 +94,8 @@ class Judge:
         better, left_out = {label: about["better"] for label, about in self.about.items()}, self._evaluator.left_out
         self.names = [name for name in self._evaluator.names if name not in left_out]  # some turned out to lack images
         self.best = Best(self.options.best_by, self.names, better, left_out)
+        for note in _notes(self.options, self.best, left_out):
+            tell(note)
 
     def is_due(self, step: int, samples: bool, ends: bool) -> bool:
         """Whether to judge after this step: with the regular samples, if the recipe says nothing else, and at the end.
@@ -119,7 +124,10 @@ class Judge:
 
 
 def _find(by: str, names: list[str], left_out: Mapping[str, str]) -> list[str]:
-    """The estimates that a recipe's `best_by` means: one for each direction, or one. Raises I2IError for none."""
+    """The estimates that a recipe's `best_by` means: one for each direction, or one; none of a metric that is left out.
+
+    Raises I2IError for what is no metric.
+    """
     for told in ({name: name.rpartition("_")[0] for name in names}, {name: name for name in names}):
         if exact := [name for name, label in told.items() if label == by]:
             return exact
@@ -132,8 +140,34 @@ def _find(by: str, names: list[str], left_out: Mapping[str, str]) -> list[str]:
             raise I2IError(Problem("eval.best_by", f"{by!r} may mean {' or '.join(labels)}; write the whole name"))
         if found:
             return found
-    if why := "; ".join(sorted({why for name, why in left_out.items() if f"{name}_".startswith(f"{by}_")})):
-        raise I2IError(Problem("eval.best_by", f"{by!r} cannot be computed here: {why}"))
+    if _reasons(by, left_out):
+        return []
     known = sorted({name.rpartition("_")[0] for name in names})
     reason = suggest(by, known) if known else ": nothing is judged, see eval.metrics"
     raise I2IError(Problem("eval.best_by", f"{by!r} is none of the metrics that can be computed here{reason}"))
+
+
+def _reasons(by: str, left_out: Mapping[str, str]) -> str:
+    """Why a metric, in short or with its direction, is left out; empty if it is not."""
+    return "; ".join(dict.fromkeys(why for name, why in left_out.items() if f"{name}_".startswith(f"{by}_")))
+
+
+def _notes(options: EvalOptions, best: Best, left_out: Mapping[str, str]) -> list[str]:
+    """What is left out though the images could have what it needs. Raises I2IError if nothing could end patience.
+
+    That a recipe's metrics of pairs say nothing without pairs is no news: recipes name them for those that have some.
+    """
+    by = options.best_by
+    if by and not best.by:
+        why = f"{by!r} cannot be computed here ({_reasons(by, left_out)})"
+        if options.patience:
+            message = f"waits for a better value of eval.best_by, but {why}; --set eval.patience=0 waits for nothing"
+            raise I2IError(Problem("eval.patience", message))
+        deciding = [f"eval.best_by: {why}: no best translators are kept; --set eval.best_by=METRIC names another"]
+    else:
+        deciding = []
+    news = {name: why for name, why in left_out.items() if why not in NEEDED.values()}
+    return deciding + [
+        f"not judged: {', '.join(name for name in news if news[name] == why)}: {why}"
+        for why in dict.fromkeys(news.values())
+    ]

@@ -46,7 +46,7 @@ class Loop:
         self.document = training.recipe.document()
         self.environment = training.environment(engine)
         self.conditions = training.conditions()  # once: it goes over the names of all images
-        self.judge = Judge(training)
+        self.judge = Judge(training, self.tell)
         self.environment["metrics"] = self.judge.about
         self.seconds, self._slower = 0.0, 1.0
         self._stop = ""
