@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help=f"of each LeNet, batches of {BATCH}")
     parser.add_argument("--out", type=Path, default=Path("digits"), help="runs and results; to go on, the same")
     args = parser.parse_args()
-    about = machine(cpu_time=False)
+    about = machine(cpu_time=False) | {"clock": "processor time"}
     settings = {"geometry": args.geometry, "steps": args.steps, "gan_steps": args.gan_steps}
     (args.out / "data").mkdir(parents=True, exist_ok=True)
     sets = {name: Digits.load(args.digits / f"{name}.npz", args.geometry) for name in ("mnist", "usps")}
