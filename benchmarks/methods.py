@@ -2,8 +2,8 @@
 
     python benchmarks/methods.py
 
-Each method has its shipped recipe with networks of `--width` channels and one image in a batch. `--steps 2000` takes two
-hours of one core. Runs, which `i2i report` and `i2i translate` take as any others, stay in `--out`; so does
+Each method has its shipped recipe with networks of `--width` channels and one image in a batch. `--steps 2000` takes
+two hours of one core. Runs, which `i2i report` and `i2i translate` take as any others, stay in `--out`; so does
 `results.json`.
 """
 

@@ -18,7 +18,8 @@ from i2i.watch.samples import grid
 class TensorBoard:
     """Writes losses, scores, rates, test metrics and sample grids for TensorBoard.
 
-    They are in `tensorboard` in the run's folder; `tensorboard --logdir runs` shows all runs. What a resume undoes is purged. Raises I2IError without the package.
+    They are in `tensorboard` in the run's folder; `tensorboard --logdir runs` shows all runs. What a resume undoes is
+    purged. Raises I2IError without the package.
     """
 
     def __init__(self) -> None:

@@ -217,7 +217,8 @@ def test_every_option_of_the_reference_is_documented(engine, heading, kind, name
 def test_the_tables_of_a_recipe_are_documented(engine):
     page = sections(DOCS / "recipes.md")
     text = page["The top level"]
-    for table in (*engine.registry.get("method", "cyclegan").slots, "method", "data", "optim", "schedule", "train", "eval"):
+    slots = engine.registry.get("method", "cyclegan").slots
+    for table in (*slots, "method", "data", "optim", "schedule", "train", "eval"):
         assert f"`[{table}]`" in text, table
     assert "`[[extra_loss]]`" in text and "`[[watch]]`" in text
     assert documented_keys("[optim]").keys() == DEFAULTS.keys()

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from test_cli import i2i, mistake
 
-from i2i.sampling import imagined
 from i2i.method import Imagines
 from i2i.run import Run
+from i2i.sampling import imagined
 from i2i.watch.samples import grid
 
 SMALL = {"size": 16, "base_channels": 2}

@@ -17,7 +17,9 @@ def failing(engine, recipe):
 
 
 def test_all_mistakes_of_a_recipe_at_once(engine, tmp_path):
-    recipe = document(tmp_path, optim={"name": "adma"}, schedule={"n_steps": -1}, discriminatr={}, eval={"evry": 1, "patience": 2})
+    recipe = document(
+        tmp_path, optim={"name": "adma"}, schedule={"n_steps": -1}, discriminatr={}, eval={"evry": 1, "patience": 2}
+    )
     recipe["generator"]["n_block"] = 3
     recipe["train"] |= {"precision": "fp8", "device": "gpu"}
     recipe["data"]["crop_size"] = 64

@@ -18,6 +18,7 @@ from i2i.engine import Engine
 from i2i.errors import I2IError, Problem
 from i2i.files import write_json
 from i2i.intervals import Estimate
+from i2i.layers import Document
 from i2i.run import Run
 from i2i.watch.metrics_file import read
 
@@ -54,11 +55,13 @@ class Trained:
     parameters: int = 0
 
     @classmethod
-    def of(cls, run: Run, engine: Engine, metrics: Sequence[str] | None = None, device: str = "auto") -> Trained:
+    def of(
+        cls, run: Run, engine: Engine, metrics: Sequence[str | Document] | None = None, device: str = "auto"
+    ) -> Trained:
         """Judges the translators of a run as they are. Raises I2IError.
 
         Args:
-            metrics: names; those of its recipe by default.
+            metrics: as a recipe names them; those of its recipe by default.
         """
         recipe, environment, logs = run.recipe, run.environment, read(run.metrics)
         specs = metrics or recipe.get("eval", {}).get("metrics") or None

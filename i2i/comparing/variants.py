@@ -79,11 +79,11 @@ def of_recipes(recipes: Mapping[str, Document], engine: Engine) -> Variants:
     return variants
 
 
-def budgeted(variants: Variants, n_steps: int, metrics: Sequence[str], engine: Engine) -> Variants:
+def budgeted(variants: Variants, n_steps: int, metrics: Sequence[str | Document], engine: Engine) -> Variants:
     """All of them n_steps long, in the shape of their schedules, judged by the same metrics, and not cut short.
 
     Args:
-        metrics: names; those of each recipe if there are none.
+        metrics: as a recipe names them; those of each recipe if there are none.
     """
     found = {}
     for name, document in variants.items():
