@@ -51,8 +51,8 @@ def inversion(past: Past, run: Running) -> Iterator[Finding]:
         if gap > UNLIKE and seen["gap_of_negatives"] < ASKED_FOR * gap:
             continue
         text = (
-            f"{where(key, run.names)} turns bright into dark: their correlation is {seen['correlation']:.2f}, and "
-            "a cycle loss does not mind, since two inversions undo each other"
+            f"{where(key, run.names)} turns bright into dark: brightness before and after correlates by "
+            f"{seen['correlation']:.2f}, and a cycle loss does not mind, since two inversions undo each other"
         )
         advice = "start anew with an identity loss (lambda_identity = 0.5) or another train.seed"
         yield Finding(key, text, advice, _of(seen, "correlation", "gap", "gap_of_negatives"))
