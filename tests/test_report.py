@@ -9,20 +9,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from test_cli import i2i, mistake
 from test_watch import METRICS, TESTS, images, running
 
 from i2i import layers
 from i2i.engine import Engine
+from i2i.errors import I2IError
 from i2i.recipe import resolve
 from i2i.watch import metrics_file, report
 from i2i.watch.metrics_file import MetricsFile
 from i2i.watch.report import Report, curves, strips
 from i2i.watch.report.reading import RunFiles
 from i2i.watch.report.strips import Strips, chosen
-from i2i.watch.samples import Samples, grid
+from i2i.watch.samples import LAYOUT, Samples, grid
 
 
 class Tags(HTMLParser):
@@ -222,6 +225,32 @@ def test_a_grid_that_cannot_be_read_is_named_and_an_old_one_is_shown_whole(tmp_p
     assert gallery["positions"][0]["caption"] == ["00000010.png cannot be read"]
     (row,) = next(block for block in gallery["blocks"] if block["key"] == "grid")["rows"]
     assert row["strips"][:2] == [None, None] and row["strips"][2][1:] == [1, *old.size]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("best.json", '{"ab": 3}', "best.json, ab: is no table but 3"),
+        ("best.json", '{"ab": {"metric": "l1"}}', "best.json: {'metric': 'l1'} has no step"),
+        ("best.json", "[]", "best.json: is no table but []"),
+        ("eval.json", '{"estimates": {"l1_ab": 0.1}}', "eval.json, estimates.l1_ab: is no table but 0.1"),
+        ("eval.json", '{"estimates": {"l1_ab": {}}, "floor": null}', "eval.json, floor: is no table but None"),
+        ("environment.json", '{"data": {"a": "x"}}', "environment.json, data.a: is no table but x"),
+        ("health.jsonl", '{"step": null, "sign": "x"}\n', "health.jsonl, line 1"),
+    ],
+)
+def test_a_file_of_another_version_is_named(tmp_path, file, text, said):
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    with pytest.raises(I2IError, match=re.escape(said)):
+        report.build(tmp_path)
+
+
+def test_a_grid_without_rows_is_named(tmp_path):
+    layout = PngInfo()
+    layout.add_text(LAYOUT, '{"scale": 1, "rows": []}')
+    (tmp_path / "samples").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "samples/00000010.png", pnginfo=layout)
+    assert "00000010.png cannot be read" in report.build(tmp_path).read_text(encoding="utf-8")
 
 
 # what it says

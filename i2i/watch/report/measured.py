@@ -31,7 +31,7 @@ def metrics(runs: Sequence[RunFiles]) -> dict[str, Any] | None:
         kind, baseline = run.measure(directed(name)[0]), log.get("untouched", {}).get(name)
         cells = [_cell(kind, _logged(log, name), baseline) for log in newest]
         cells += [_best_cell(run, kind, name)] * kept + [
-            _cell(kind, {"value": baseline} if baseline else {})
+            _cell(kind, {} if baseline is None else {"value": baseline})
         ] * untouched
         rows.append(_row(kind, name, run.names, cells))
     return {"heads": heads, "rows": rows}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,18 +42,24 @@ class RunFiles:
         """Raises I2IError for a file that cannot be understood. What a resume has undone is left out."""
         logs = read(folder / "metrics.jsonl")
         last = logs[-1]["step"] if logs else None
-        best = _json(folder / "best.json")
+        best = _tables(folder / "best.json", _json(folder / "best.json"))
+        _steps(folder / "best.json", best.values())
+        evaluation = _json(folder / "eval.json", "estimates", "untouched", "floor", "step", "protocol", "left_out")
+        for key in ("estimates", "untouched", "floor"):
+            _tables(folder / "eval.json", evaluation.get(key, {}), f"{key}.")
+        environment = _json(folder / "environment.json", "data", "parameters")
+        _tables(folder / "environment.json", environment.get("data", {}), "data.")
         names = (re.fullmatch(r"(\d{8,})\.png", path.name) for path in (folder / "samples").glob("*.png"))
         samples = sorted(int(match[1]) for match in names if match)
         return cls(
             folder=folder,
             name=name or folder.resolve().name,
             recipe=_json(folder / "recipe.json"),
-            environment=_json(folder / "environment.json"),
+            environment=environment,
             logs=logs,
             best={d: kept for d, kept in best.items() if last is None or kept["step"] <= last},
             health=_lines(folder / "health.jsonl"),
-            evaluation=_json(folder / "eval.json"),
+            evaluation=evaluation,
             samples=[step for step in samples if last is None or step <= last],
         )
 
@@ -104,18 +110,40 @@ def decides(best: Mapping[str, Any], name: str) -> bool:
     return best.get("metric") in (name, directed(name)[0])
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path, *tables: str) -> dict[str, Any]:
+    """The table in a file; {} if there is none. Raises I2IError if it is no table, or one of these entries is none."""
     if not file.exists():
         return {}
     try:
         value = json.loads(file.read_bytes())
     except ValueError as error:
         raise I2IError(Problem(str(file), f"is no JSON: {error}")) from None
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise I2IError(Problem(str(file), f"is no table but {str(value)[:60]}"))
+    _tables(file, {name: value[name] for name in tables if name in value})
+    return value
+
+
+def _tables(file: Path, value: Mapping[str, Any], path: str = "") -> Mapping[str, Mapping[str, Any]]:
+    """A table of tables. Raises I2IError for an entry that is none."""
+    for name, entry in value.items():
+        if not isinstance(entry, dict):
+            raise I2IError(Problem(f"{file}, {path}{name}", f"is no table but {str(entry)[:60]}; {_OTHER}"))
+    return value
+
+
+def _steps(file: Path, tables: Iterable[Mapping[str, Any]]) -> None:
+    """Raises I2IError for a table without the step it belongs to."""
+    for table in tables:
+        if not isinstance(table.get("step"), int):
+            raise I2IError(Problem(str(file), f"{str(table)[:60]} has no step; {_OTHER}"))
+
+
+_OTHER = "it is of another version of i2i, or was changed: move it away, or have it written anew"
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    """Lines of JSON; a half-written last one is left out."""
+    """Lines of JSON, each of a step; a half-written last one is left out."""
     texts = file.read_bytes().splitlines() if file.exists() else []
     found: list[dict[str, Any]] = []
     for index, text in enumerate(texts):
@@ -125,5 +153,7 @@ def _lines(file: Path) -> list[dict[str, Any]]:
             if index == len(texts) - 1:
                 break
             raise I2IError(Problem(f"{file}, line {index + 1}", f"is no JSON: {error}")) from None
-        found += [value] if isinstance(value, dict) else []
+        if not (isinstance(value, dict) and isinstance(value.get("step"), int)):
+            raise I2IError(Problem(f"{file}, line {index + 1}", f"{text[:60]!r} is no finding; delete the line"))
+        found.append(value)
     return found

@@ -61,6 +61,8 @@ class Strips:
             known = {strip.digest: strip.data for rows in self._rows.values() for strip in rows}
             with Image.open(file) as grid:
                 rows = list(_cut(grid.convert("RGB"), grid.info.get(LAYOUT)))
+            if not rows:
+                raise ValueError(f"{file} has no rows")
             self._rows[key] = []
             for name, n, (width, height), strip in rows:
                 n_bytes = share * (FAVOUR if favoured or name in FIXED else 1)
@@ -106,7 +108,7 @@ def chosen(run: RunFiles, strips: Strips, n: int, n_bytes: int) -> dict[int, lis
 def _keys(file: Path) -> list[str]:
     try:
         with Image.open(file) as grid:
-            return [row["key"] for row in json.loads(grid.info[LAYOUT])["rows"]]
+            return [row["key"] for row in json.loads(grid.info[LAYOUT])["rows"]] or ["grid"]
     except BROKEN:
         return ["grid"]
 
