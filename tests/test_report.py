@@ -270,6 +270,18 @@ def test_losses_stand_by_the_player_who_lowers_them(tmp_path):
     assert headings == ["Losses", "Losses of the discriminators"]
 
 
+def test_hints_on_losses_speak_of_what_is_there(tmp_path):
+    run = running(tmp_path)
+    for names, hint in [
+        (["adversarial_ab", "cycle_a"], "Adversarial losses of a healthy run hover; cycle losses fall."),
+        (["content", "style"], ""),
+    ]:
+        (tmp_path / "metrics.jsonl").unlink(missing_ok=True)
+        MetricsFile().logged(run, 10, {f"loss.{name}": 1.0 for name in names}, {})
+        (section,) = curves.sections([RunFiles.read(tmp_path)])
+        assert section["hint"] == hint
+
+
 def test_metrics_have_their_intervals_the_best_step_and_the_untouched_input(tmp_path):
     described = {"kid_net": {"better": "lower", "unit": "", "title": "KID"}}
     (tmp_path / "environment.json").write_text(json.dumps({"metrics": described}))

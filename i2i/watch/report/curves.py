@@ -46,7 +46,7 @@ def sections(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
     return [
         {
             "heading": heading,
-            "hint": _HINTS.get((GROUPS[order], judges), ""),
+            "hint": _hint(GROUPS[order], judges, [p["title"] for p in panels.values()]),
             "panels": [_sorted(p) for p in panels.values()],
         }
         for (order, judges, heading), panels in sorted(found.items(), key=lambda item: item[0])
@@ -55,10 +55,19 @@ def sections(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:
 
 _HINTS = {
     ("test", False): "On held-out images. Bands are 95 % intervals, a ring marks the step that is kept as the best.",
-    ("loss", False): "Adversarial losses of a healthy run hover; cycle and identity losses fall.",
     ("loss", True): "They hover in a healthy run. At zero the discriminator has won.",
     ("score", False): "Outputs for real and translated images: close while the game is even.",
 }
+
+
+def _hint(group: str, judges: bool, titles: Sequence[str]) -> str:
+    """How to read these panels; of losses only what is among them."""
+    if (group, judges) != ("loss", False):
+        return _HINTS.get((group, judges), "")
+    falling = [title for title in ("cycle", "identity") if title in titles]
+    said = ["adversarial losses of a healthy run hover"] * ("adversarial" in titles)
+    said += [f"{' and '.join(falling)} losses fall"] * bool(falling)
+    return f"{'; '.join(said)}.".capitalize() if said else ""
 
 
 def _panel(group: str, title: str, said: str, run: RunFiles, base: str) -> dict[str, Any]:
