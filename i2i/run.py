@@ -26,6 +26,8 @@ class Run:
     checkpoints/           the newest, to go on from
     ab.safetensors, ba.safetensors    the translators
     best/, best.json       the best translators by a metric, and when that was
+    health.jsonl           what looked wrong; health-samples.jsonl: what the samples measured
+    eval.json              what `i2i eval` said last
     """
 
     folder: Path

@@ -26,17 +26,19 @@ class WandB:
 
     Args:
         project: where the run is shown.
-        name: of the run; that of its folder if empty.
+        run_name: that of its folder if empty.
         mode: `online` needs `wandb login` first.
     """
 
-    def __init__(self, *, project: str = "i2i", name: str = "", mode: Literal["offline", "online"] = "offline") -> None:
+    def __init__(
+        self, *, project: str = "i2i", run_name: str = "", mode: Literal["offline", "online"] = "offline"
+    ) -> None:
         try:
             self._wandb = importlib.import_module("wandb")
         except ImportError as error:
             message = f"needs a package that is missing ({error}): pip install 'i2i[wandb]'"
             raise I2IError(Problem("watch: wandb", message)) from error
-        self.project, self.name, self.mode = project, name, mode
+        self.project, self.run_name, self.mode = project, run_name, mode
 
     def started(self, run: Running) -> None:
         file = run.folder / "wandb.json"
@@ -44,7 +46,7 @@ class WandB:
             write_json(file, {"id": secrets.token_hex(4)})
         self._run = self._wandb.init(
             project=self.project,
-            name=self.name or run.folder.resolve().name,
+            name=self.run_name or run.folder.resolve().name,
             id=json.loads(file.read_bytes())["id"],
             resume="allow",
             dir=str(run.folder),

@@ -98,7 +98,7 @@ def same_weights(one: Path, other: Path) -> bool:
 def test_a_run_holds_everything(run):
     assert {p.name for p in run.iterdir()} == {
         "recipe.json", "environment.json", "metrics.jsonl", "samples", "report.html", "checkpoints",
-        "ab.safetensors", "ba.safetensors",
+        "ab.safetensors", "ba.safetensors", "health-samples.jsonl",
     }  # fmt: skip
     assert n_lines(run / "metrics.jsonl") == 4
     assert sorted(p.name for p in (run / "samples").iterdir()) == ["00000001.png", "00000004.png"]

@@ -137,6 +137,10 @@ def no_such_default(channels: int, *, width: int = "wide"):
     """X."""
 
 
+def option_called_name(channels: int, *, name: str = ""):
+    """X."""
+
+
 def default_that_is_no_json(channels: int, *, kind: torch.dtype | int = torch.float32):
     """X."""
 
@@ -155,6 +159,7 @@ def default_that_is_no_json(channels: int, *, kind: torch.dtype | int = torch.fl
             module_option,
             "'x': option 'activation' has the type torch.nn.modules.module.Module; a recipe holds bool, int",
         ),
+        (option_called_name, "option 'name': there a recipe says which component"),
         (impossible_bound, "option 'mode' has the type .*Annotated"),
         (no_such_default, "'width' has a default that does not fit its type: it should be a valid integer"),
         (default_that_is_no_json, "option 'kind' has the type torch.dtype | int"),
