@@ -383,6 +383,7 @@ def test_inception_says_what_it_lacks(monkeypatch):
         raise OSError("no connection")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    monkeypatch.setattr(networks, "_networks", {})  # one that another test loaded may still be there
     text = failure(FID(network="inception"))
     assert text.startswith("network 'inception': its weights cannot be had: no connection. They are downloaded once")
     assert fidelity.URL_INCEPTION_V3 in text

@@ -95,7 +95,7 @@ def test_a_checkpoint_of_a_run(trained, engine):
     images = torch.rand(1, 3, 16, 16)
     assert torch.equal(latest(images), Translator(loop.training.trainer.translators()["ab"])(images))
     assert not torch.equal(latest(images), earlier(images))
-    with pytest.raises(I2IError, match="--checkpoint: '3' is not there; there is: latest, 2, 4"):
+    with pytest.raises(I2IError, match="--checkpoint: '3' is not there; there is: latest, best, 2, 4"):
         find_translator(run.folder, engine.registry, engine.plugins, at="3")
 
 
