@@ -116,9 +116,7 @@ def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:
         if p.kind is not p.KEYWORD_ONLY:
             problems.append(Problem(where, f"{p}: options are named one by one, after a *"))
         elif p.name == "name":
-            problems.append(
-                Problem(where, "option 'name': there a recipe says which component it is; take another")
-            )
+            problems.append(Problem(where, "option 'name': there a recipe says which component it is; take another"))
         elif p.annotation is p.empty or p.default is p.empty:
             problems.append(Problem(where, f"option {p.name!r} needs a type and a default"))
         elif slot := _slot(p):

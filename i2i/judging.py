@@ -144,6 +144,7 @@ def _find(by: str, names: list[str], left_out: Mapping[str, str]) -> list[str]:
         return []
     known = sorted({name.rpartition("_")[0] for name in names})
     reason = suggest(by, known) if known else ": nothing is judged, see eval.metrics"
+    reason += '; --set eval.best_by="" keeps none'
     raise I2IError(Problem("eval.best_by", f"{by!r} is none of the metrics that can be computed here{reason}"))
 
 

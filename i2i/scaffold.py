@@ -26,7 +26,7 @@ USES = {
     "schedule": ("schedule", '[schedule]\nname = "{}"\nn_epochs = 100\nn_epochs_decay = 100'),
     "source": ("data.source", '[data]\nsource = "{}"'),
     "augmentation": ("augment", '[[augment]]\nname = "{}"'),
-    "metric": ("eval.metrics", '[eval]\nmetrics = ["{}"]'),
+    "metric": ("eval.metrics", '[eval]\nmetrics = ["{0}"]\nbest_by = "{0}"'),
     "watcher": ("watch", '[[watch]]\nname = "{}"'),
 }
 """Every kind, with the place of a recipe where it goes."""
@@ -56,7 +56,7 @@ def write_plugin(name: str, kind: str, parent: Path) -> Path:
         "words": words,
         "article": "an" if words[0] in "aeiou" else "a",
         "base": "cycada" if kind == "network" else "cyclegan",
-        "use": f"--set {key}={value}",
+        "use": f"--set {key}={value}" + (f" --set eval.best_by={name}" if kind == "metric" else ""),
         "hook": KINDS[kind].hook,
         "promise": (getattr(hookspecs, KINDS[kind].hook).__doc__ or "").partition(": ")[2].rstrip("."),
         "wired": ", ".join(KINDS[kind].wired),

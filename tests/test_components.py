@@ -56,7 +56,6 @@ SMALL = {
     "ensemble": {"members": [{"name": "patchgan", "base_channels": 8}, {"name": "pixelgan", "base_channels": 8}]},
     "dcgan_generator": {"base_channels": 8},
     "style": {"layers": [0, 1]},
-    "ms_ssim": {"n_scales": 3},
     "unit_encoder": {"base_channels": 4, "n_blocks": 2},
     "unit_decoder": {"base_channels": 4, "n_blocks": 2},
 }
@@ -65,7 +64,10 @@ SMALL = {
 
 @pytest.mark.parametrize(("component", "registry"), everything())
 def test_contract(component, registry):
-    assert [str(failure) for failure in check_component(component, registry, SMALL.get(component.name))] == []
+    small = SMALL.get(component.name)
+    if (component.kind.name, component.name) == ("metric", "ms_ssim"):  # there is a loss of that name
+        small = {"n_scales": 3}
+    assert [str(failure) for failure in check_component(component, registry, small)] == []
 
 
 @pytest.mark.parametrize(("component", "registry"), [p for p in everything() if p.values[0].name in SMALL])
