@@ -171,6 +171,13 @@ def test_a_resumed_run_keeps_what_its_checkpoint_depends_on(run, setting):
     assert n_lines(run / "metrics.jsonl") == 4
 
 
+def test_a_metric_that_is_none_leaves_no_folder(recipe):
+    before = {*Path("runs").glob("*")}
+    told = mistake("train", recipe, "--set", "eval.best_by=nonsense")
+    assert "eval.best_by: 'nonsense' is none of the metrics" in told and '--set eval.best_by=""' in told
+    assert {*Path("runs").glob("*")} == before
+
+
 def test_folders_replace_the_recipes_source(recipe, tmp_path):
     tiny.write_images(tmp_path / "photos", 2)
     tiny.write_images(tmp_path / "paintings", 3)

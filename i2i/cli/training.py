@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,12 @@ def train(
             folder = str(Run.create(out, name).folder) if world.leads else ""
         run = Run(Path(world.agree(folder)))
     watchers = [Samples(), MetricsFile(), terminal, Report(), *chosen]
-    loop = Loop(training, run, watchers, engine, terminal.message)
+    try:
+        loop = Loop(training, run, watchers, engine, terminal.message)
+    except I2IError:
+        with suppress(OSError):  # not empty: the run was there before
+            run.folder.rmdir()
+        raise
     if resume:
         loop.resume()
         if (step := training.trainer.step) >= training.n_steps:
