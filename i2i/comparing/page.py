@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from i2i.comparing.result import Result, Row, Side, plus_minus
 from i2i.files import replacing, write_json
 from i2i.intervals import Difference
+from i2i.watch.pages import page
 from i2i.watch.report import tables
 from i2i.watch.report.curves import MAX_POINTS, Point, sections, thin
 from i2i.watch.report.gallery import gallery
@@ -33,24 +30,22 @@ def publish(result: Result, folder: Path, n_planned: int | None = None) -> None:
     write_json(folder / "comparison.json", result.document())
     shown = [side for side in result.sides if side.done]
     firsts = [RunFiles.read(side.done[0].run, side.name) for side in shown]
-    page = (
-        _pages()
-        .get_template("comparison.html.j2")
-        .render(
-            result=result,
-            n_planned=n_planned,
-            rows=[_row(row) for row in result.rows()],
-            gallery=_gallery(firsts, folder),
-            samples_of="of the first seed",
-            sections=_sections(shown, firsts),
-            findings=tables.findings([_read(side, i) for side in shown for i in range(len(side.done))]),
-            recipe=tables.differences(firsts, "recipe"),
-            environment=tables.environment(firsts[0]) if firsts else [],
-            differing_environment=tables.differences(firsts, "environment"),
-        )
+    text = page(
+        "i2i.comparing",
+        "comparison.html.j2",
+        result=result,
+        n_planned=n_planned,
+        rows=[_row(row) for row in result.rows()],
+        gallery=_gallery(firsts, folder),
+        samples_of="of the first seed",
+        sections=_sections(shown, firsts),
+        findings=tables.findings([_read(side, i) for side in shown for i in range(len(side.done))]),
+        recipe=tables.differences(firsts, "recipe"),
+        environment=tables.environment(firsts[0]) if firsts else [],
+        differing_environment=tables.differences(firsts, "environment"),
     )
     with replacing(folder / "comparison.html") as temporary:
-        temporary.write_bytes(page.encode())
+        temporary.write_bytes(text.encode())
 
 
 def _gallery(firsts: Sequence[RunFiles], folder: Path) -> dict[str, Any] | None:
@@ -121,20 +116,3 @@ def _row(row: Row) -> dict[str, Any]:
             for cell in row.cells
         ],
     }
-
-
-@cache
-def _pages() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-
-
-def _template(name: str) -> str:
-    """The comparison's own, else those of the report, whose look it has."""
-    room = {"comparison": "i2i.comparing", "report": "i2i.watch"}.get(name.partition(".")[0], "i2i.watch.report")
-    return resources.files(room).joinpath(name).read_text(encoding="utf-8")

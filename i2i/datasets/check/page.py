@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -23,6 +21,7 @@ from i2i.datasets.check.sets import ImageSet
 from i2i.errors import I2IError
 from i2i.files import replacing
 from i2i.images import Picture
+from i2i.watch.pages import page
 
 SIDE = 128
 N_SHOWN = 60
@@ -33,16 +32,14 @@ MAX_BYTES = 4_500_000
 
 def write_page(report: Report, file: Path) -> None:
     """Writes the page, whole or not at all, in the place of what has its name. Raises OSError."""
-    loader = jinja2.FunctionLoader(_template)
-    pages = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
     images, thumbnails = report.images, Thumbnails(report.images)
     # Findings are drawn before the parts: if there is no room for all thumbnails, it is theirs.
     with hearing():  # what they warn of is among the findings
         findings = [(f, [(e, [*map(thumbnails.of, e.places)]) for e in f.examples]) for f in report.findings]
         parts = [(facts(part), list(_some(images, number, thumbnails))) for number, part in enumerate(images.parts)]
-    page = pages.get_template("page.html.j2").render(
+    text = page(
+        "i2i.datasets.check",
+        "page.html.j2",
         names=list(dict.fromkeys(part.name for part in images.parts)),
         n_images=sum(len(part.images) for part in images.parts),
         report=report,
@@ -51,13 +48,7 @@ def write_page(report: Report, file: Path) -> None:
         parts=parts,
     )
     with replacing(file) as temporary:
-        temporary.write_bytes(page.encode())
-
-
-def _template(name: str) -> str:
-    """The report of a run lends its style."""
-    room = "i2i.watch" if name.startswith("report.") else "i2i.datasets.check"
-    return resources.files(room).joinpath(name).read_text(encoding="utf-8")
+        temporary.write_bytes(text.encode())
 
 
 def _some(images: ImageSet, number: int, thumbnails: Thumbnails) -> Iterator[dict[str, Any]]:

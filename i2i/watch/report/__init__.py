@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 from torch import Tensor
 
 from i2i.files import replacing
 from i2i.watch import Running
+from i2i.watch.pages import page
 from i2i.watch.report import measured, tables
 from i2i.watch.report.curves import sections
 from i2i.watch.report.gallery import gallery
@@ -57,38 +55,19 @@ def write(folders: Sequence[Path], file: Path, strips: Strips | None = None) -> 
         strips: made for this page before; what is still right is not made again.
     """
     runs = read_runs(folders)
-    page = (
-        _pages()
-        .get_template("page.html.j2")
-        .render(
-            runs=runs,
-            facts=[list(tables.facts(run)) for run in runs],
-            findings=tables.findings(runs),
-            gallery=gallery(runs, file.parent, strips or Strips()),
-            metrics=measured.metrics(runs),
-            evaluation=measured.evaluation(runs),
-            sections=sections(runs),
-            recipe=tables.recipe(runs[0]) if len(runs) == 1 else tables.differences(runs, "recipe"),
-            environment=tables.environment(runs[0]) if len(runs) == 1 else tables.differences(runs, "environment"),
-        )
+    text = page(
+        "i2i.watch.report",
+        "page.html.j2",
+        runs=runs,
+        facts=[list(tables.facts(run)) for run in runs],
+        findings=tables.findings(runs),
+        gallery=gallery(runs, file.parent, strips or Strips()),
+        metrics=measured.metrics(runs),
+        evaluation=measured.evaluation(runs),
+        sections=sections(runs),
+        recipe=tables.recipe(runs[0]) if len(runs) == 1 else tables.differences(runs, "recipe"),
+        environment=tables.environment(runs[0]) if len(runs) == 1 else tables.differences(runs, "environment"),
     )
     with replacing(file) as temporary:
-        temporary.write_bytes(page.encode())
+        temporary.write_bytes(text.encode())
     return file
-
-
-@cache
-def _pages() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-
-
-def _template(name: str) -> str:
-    """Other pages have the same style: report.css.j2 stands outside."""
-    room = "i2i.watch" if name == "report.css.j2" else "i2i.watch.report"
-    return resources.files(room).joinpath(name).read_text(encoding="utf-8")
