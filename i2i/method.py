@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i.slots import AdversarialLoss, Logits, maps_of
 
@@ -140,6 +141,30 @@ class Conditioned(nn.Module):
     def forward(self, images: Tensor) -> Logits:
         logits: Logits = self.discriminator(torch.cat([self.condition, images], dim=1))
         return logits
+
+
+def together(network: nn.Module, *batches: Tensor) -> list[Tensor]:
+    """What the network makes of each batch (N, C, H, W), in one pass where that is the same.
+
+    One large batch keeps a processor busier than several small ones. The batches go one by one if their sizes differ,
+    or if the network mixes the samples of a batch.
+    """
+    if mixes_samples(network) or len({batch.shape[1:] for batch in batches}) > 1:
+        return [network(batch) for batch in batches]
+    out: Tensor = network(torch.cat(batches))
+    return list(out.split([len(batch) for batch in batches]))
+
+
+def mixes_samples(network: nn.Module) -> bool:
+    """Whether a sample's output depends on the rest of its batch.
+
+    So it does behind batch normalization in training, and behind any module that declares `mixes_samples = True`.
+    """
+    return any(
+        (isinstance(part, _BatchNorm) and (part.training or part.running_mean is None))
+        or bool(getattr(part, "mixes_samples", False))
+        for part in network.modules()
+    )  # fmt: skip
 
 
 def size_multiple(*modules: nn.Module) -> int:

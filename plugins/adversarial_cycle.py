@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from i2i import hookimpl
 from i2i.hookspecs import Factories
-from i2i.method import Batch, Method, Scored, Update
+from i2i.method import Batch, Method, Scored, Update, together
 from i2i.reference.image_pool import ImagePool
 from i2i.reference.losses import L1, LSGAN
 from i2i.reference.patchgan import PatchGAN
@@ -81,7 +81,10 @@ class AdversarialCycle(Method):
 
     def play(self, batch: Batch, step: int) -> Iterator[Update]:
         a, b = batch.a, batch.b
-        fake_b, fake_a = self.generator_ab(a), self.generator_ba(b)
+        if self.lambda_identity > 0:
+            (fake_b, same_b), (fake_a, same_a) = together(self.generator_ab, a, b), together(self.generator_ba, b, a)
+        else:
+            fake_b, fake_a = self.generator_ab(a), self.generator_ba(b)
         rec_a, rec_b = self.generator_ba(fake_b), self.generator_ab(fake_a)
         losses = {
             "adversarial_ab": self.game_b.fool(b, fake_b),
@@ -91,10 +94,10 @@ class AdversarialCycle(Method):
         }
         images = {"a": a, "b": b, "fake_b": fake_b, "fake_a": fake_a, "rec_a": rec_a, "rec_b": rec_b}
         if self.lambda_identity > 0:
-            images |= {"same_a": self.generator_ba(a), "same_b": self.generator_ab(b)}
+            images |= {"same_a": same_a, "same_b": same_b}
             weight = self.lambda_cycle * self.lambda_identity
-            losses["identity_a"] = weight * self.identity(images["same_a"], a)
-            losses["identity_b"] = weight * self.identity(images["same_b"], b)
+            losses["identity_a"] = weight * self.identity(same_a, a)
+            losses["identity_b"] = weight * self.identity(same_b, b)
         yield Update("generators", losses, images)
 
         rounds = {

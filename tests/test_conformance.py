@@ -89,6 +89,8 @@ class Power(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         if self.how == "order":  # right for a single image only if its gradient lies in memory row by row
             maps = nn.functional.instance_norm(maps)
+        if self.how == "batch":
+            maps = maps - maps.mean(0, keepdim=True)
         return (maps[..., 1:] if self.how == "size" else maps) * self.weight
 
 
@@ -515,6 +517,7 @@ BROKEN = [
     ("discriminator", "discriminator_gives_maps", Patches, "flat", r"gives \(2, 1024\) for images of shape"),
     ("discriminator", "discriminator_gives_maps", Patches, "infinite", "gives logits that are not finite"),
     ("normalization", "normalization_keeps_shapes", Power, "size", r"gives \(2, 64, 16, 15\) for images of shape"),
+    ("normalization", "treats_samples_apart", Power, "batch", "makes something else of a sample in another batch"),
     ("normalization", "normalization_has_its_gradient", Power, "order", "has another gradient if images or gradients"),
     ("network", "learns", Classifier, "unused", "parameter 'spare.weight' gets no gradient"),
     ("loss", "pair_loss_gives_a_scalar", Distance, "half", "gives torch.bfloat16, not torch.float32"),

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import nn
 
-from i2i.method import Batch, Method, Scored, Update
+from i2i.method import Batch, Method, Scored, Update, together
 from i2i.reference.image_pool import ImagePool
 from i2i.reference.losses import L1, LSGAN
 from i2i.reference.patchgan import PatchGAN
@@ -82,7 +82,10 @@ class CycleGAN(Method):
     def play(self, batch: Batch, step: int) -> Iterator[Update]:
         first, *others = batch.split(self.n_batches)
         a, b = first.a, first.b
-        fake_b, fake_a = self.generator_ab(a), self.generator_ba(b)
+        if self.lambda_identity > 0:
+            (fake_b, same_b), (fake_a, same_a) = together(self.generator_ab, a, b), together(self.generator_ba, b, a)
+        else:
+            fake_b, fake_a = self.generator_ab(a), self.generator_ba(b)
         rec_a, rec_b = self.generator_ba(fake_b), self.generator_ab(fake_a)
         losses = {
             "adversarial_ab": self.adversarial_b.for_generator(self.discriminator_b, b, fake_b),
@@ -93,9 +96,9 @@ class CycleGAN(Method):
         images = {"a": a, "b": b, "fake_b": fake_b, "fake_a": fake_a, "rec_a": rec_a, "rec_b": rec_b}
         images |= {name: mask for name, mask in first.extras.items() if name.startswith("mask")}
         if self.lambda_identity > 0:
-            images |= {"same_a": self.generator_ba(a), "same_b": self.generator_ab(b)}
-            losses["identity_a"] = self.lambda_a * self.lambda_identity * self.identity(images["same_a"], a)
-            losses["identity_b"] = self.lambda_b * self.lambda_identity * self.identity(images["same_b"], b)
+            images |= {"same_a": same_a, "same_b": same_b}
+            losses["identity_a"] = self.lambda_a * self.lambda_identity * self.identity(same_a, a)
+            losses["identity_b"] = self.lambda_b * self.lambda_identity * self.identity(same_b, b)
         yield Update("generators", losses, images)
 
         yield self._judge(first, fake_a, fake_b)

@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from i2i.method import mixes_samples
 
 Build = Callable[..., Any]
 Check = Callable[[Build], Iterator[str]]
@@ -104,6 +107,21 @@ def compiles(build: Build, example: Example) -> Iterator[str]:
         if not torch.allclose(tensor, found[name], rtol=1e-3, atol=1e-3 * float(tensor.abs().max())):
             yield f"gives another {name} under torch.compile; mend it, or declare compiles = False on the class"
             return
+
+
+def treats_samples_apart(build: Build, example: Example) -> Iterator[str]:
+    """What it makes of a sample does not depend on the batch, or it declares mixes_samples = True"""
+    module, other = build(), build()
+    inputs = example(module)
+    if inputs is None or mixes_samples(module):
+        return
+    for part in (*module.modules(), *other.modules()):
+        if isinstance(part, _DropoutNd):  # draws for all samples at once
+            part.p = 0.0
+    other.load_state_dict(module.state_dict())  # a copy, since a pass may change buffers
+    together, alone = _seen(module, inputs), _seen(other, tuple(given[:1] for given in inputs))
+    if any((a[:1] - b).abs().max() > 1e-3 * b.abs().max() for a, b in zip(together, alone, strict=True)):
+        yield "makes something else of a sample in another batch; declare mixes_samples = True on the class"
 
 
 EVERY_MODULE = (builds, learns, repeats_itself, lays_out, compiles)

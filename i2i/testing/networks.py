@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2i.method import size_multiple
 from i2i.slots import Encodes
-from i2i.testing.modules import EVERY_MODULE, Build, Inputs, bound
+from i2i.testing.modules import EVERY_MODULE, Build, Inputs, bound, treats_samples_apart
 from i2i.translate import Translator
 
 SIZES = ((64, 64), (64, 96), (71, 67))
@@ -164,11 +164,12 @@ def _image_inputs(module: nn.Module) -> Inputs:
     return (_images(3, SIZES[0], module),)
 
 
-_FIRST, *_OTHERS = bound(EVERY_MODULE, _image_inputs, 3, 3)
+_FIRST, *_OTHERS = bound((*EVERY_MODULE, treats_samples_apart), _image_inputs, 3, 3)
 GENERATOR = (_FIRST, generator_maps_shapes, generator_translates, generator_encodes, *_OTHERS)
 _FIRST, *_OTHERS = bound(EVERY_MODULE, _image_inputs, 3)
 DISCRIMINATOR = (_FIRST, discriminator_gives_maps, *_OTHERS)
-_FIRST, *_OTHERS = bound(EVERY_MODULE, lambda module: (torch.randn(2, 64, 16, 16),), 64)
+_FIRST, *_OTHERS = bound((*EVERY_MODULE, treats_samples_apart), lambda module: (torch.randn(2, 64, 16, 16),), 64)
 NORMALIZATION = (_FIRST, normalization_keeps_shapes, normalization_has_its_gradient, *_OTHERS)
 # What a network takes is for its method to say: small and larger images, noise, vectors and rows of them are tried.
-NETWORK = bound(EVERY_MODULE, _taken_by(((2, 3, 8, 8), (2, 3, 32, 32), (2, 3, 1, 1), (2, 3), (2, 5, 3))), 3, 8)
+_SHAPES = ((2, 3, 8, 8), (2, 3, 32, 32), (2, 3, 1, 1), (2, 3), (2, 5, 3))
+NETWORK = bound((*EVERY_MODULE, treats_samples_apart), _taken_by(_SHAPES), 3, 8)

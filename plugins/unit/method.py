@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from i2i.method import Batch, Method, Scored, Update
+from i2i.method import Batch, Method, Scored, Update, together
 from i2i.reference.losses import L1, at_least_float32
 from i2i.reference.patchgan import PatchGAN
 from i2i.slots import Adversarial, Discriminator, Pairwise
@@ -92,10 +92,12 @@ class UNIT(Method):
         a, b = batch.a, batch.b
         mean_a, mean_b = self.encoder_a(a), self.encoder_b(b)
         code_a, code_b = _sample(mean_a), _sample(mean_b)
-        fake_b, fake_a = self.decoder_b(code_a), self.decoder_a(code_b)
+        (fake_a, same_a), (fake_b, same_b) = (
+            together(self.decoder_a, code_b, code_a),
+            together(self.decoder_b, code_a, code_b),
+        )
         yield self._judge(batch, fake_a.detach(), fake_b.detach())
 
-        same_a, same_b = self.decoder_a(code_a), self.decoder_b(code_b)
         mean_fake_b, mean_fake_a = self.encoder_b(fake_b), self.encoder_a(fake_a)
         rec_a, rec_b = self.decoder_a(_sample(mean_fake_b)), self.decoder_b(_sample(mean_fake_a))
         kl_a, kl_b = _kl(mean_a), _kl(mean_b)
