@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -16,16 +16,15 @@ from i2i import checkpoint
 from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.estimate import memory_of_step
-from i2i.files import write_json
 from i2i.judging import Judge
 from i2i.measure import in_bytes
 from i2i.run import Run
 from i2i.sampling import imagined, sample
+from i2i.saving import Saver
 from i2i.schedules import Observes
 from i2i.signals import caught
 from i2i.trainer import check_finite
 from i2i.training import Training
-from i2i.translate import save_translator
 from i2i.watch import Rollback, Running, Watcher
 from i2i.watch.audience import Audience
 from i2i.watch.metrics_file import cut_back
@@ -43,41 +42,26 @@ class Loop:
         self.training, self.run, self.world = training, run, training.world
         self.tell = tell if self.world.leads else lambda text: None
         self.audience = Audience(watchers if self.world.leads else [], self.tell)
-        self.document = training.recipe.document()
         self.environment = training.environment(engine)
-        self.conditions = training.conditions()  # once: it goes over the names of all images
         self.judge = Judge(training, self.tell)
         self.environment["metrics"] = self.judge.about
+        self.saver = Saver(training, run, self.judge, self.tell)
         self.seconds, self._slower = 0.0, 1.0
         self._stop = ""
-        self._saving = False
         self._rollback: Rollback | None = None
-        self.saved = -1
-        """The step of the newest checkpoint; -1 if there is none."""
         self._lock = ExitStack()
 
     def resume(self) -> None:
         """Goes on from the newest whole checkpoint, exactly. Raises I2IError."""
         self._hold()
-        trainer, schedule = self.training.trainer, self.training.schedule
-        with self.world.together():
-            state, progress = checkpoint.load_latest(self.run.checkpoints, self.world)
-        trainer.load_state_dict(state)
-        if isinstance(schedule, Observes) and progress["schedule"] is not None:
-            schedule.load_state_dict(progress["schedule"])
+        progress = self.saver.load()
         self.seconds = progress["seconds"]
-        self.judge.best.load_state_dict(progress.get("best", {}))
         self._slow_down(progress.get("slower", 1.0))
-        for what, now in self.conditions.items():
-            if now != progress["conditions"].get(what, now):
-                self.tell(f"{what} changed since the run was saved: it goes on, but not to the same bits")
-        checkpoint.restore_rng(state["rng"], trainer.device)
-        self.saved = state["step"]
         with self.world.together():
             if self.world.leads:
-                checkpoint.set_aside(self.run.checkpoints, state["step"])
-                cut_back(self.run.metrics, state["step"])
-            self._save_translators()  # the process may have died before it wrote these
+                checkpoint.set_aside(self.run.checkpoints, self.saver.step)
+                cut_back(self.run.metrics, self.saver.step)
+            self.saver.save_translators()  # the process may have died before it wrote these
 
     def _hold(self) -> None:
         """Takes the run for this process, if it has not; raises I2IError if another one has it."""
@@ -91,7 +75,7 @@ class Loop:
         training, trainer, running = self.training, self.training.trainer, self._running()
         self._hold()
         if self.world.leads:
-            self.run.write_about(self.document, self.environment)
+            self.run.write_about(self.saver.document, self.environment)
         self.audience.started(running)
         try:
             with caught(self._on_signal):
@@ -134,7 +118,7 @@ class Loop:
                 metrics, self.environment["memory"] = memory_of_step(trainer, batches)
                 self.tell(f"memory    {in_bytes(self.environment['memory'])} of weights, optimizers and activations")
                 if self.world.leads:
-                    self.run.write_about(self.document, self.environment)
+                    self.run.write_about(self.saver.document, self.environment)
             else:
                 metrics = trainer.train_step(batches)
             step = trainer.step
@@ -190,59 +174,18 @@ class Loop:
         """Metrics of held-out images; keeps the best translators, and wishes to stop when patience is lost."""
         metrics, better = self.judge()
         self._stop = self._stop or self.judge.lost_patience()
-        if better and self.world.leads:
-            try:
-                self._save_translators(better, best=True)
-            except OSError as error:
-                self.tell(f"the best translators could not be saved: {error}; training goes on")
+        if better:
+            self.saver.save_best(better)
         return metrics
 
     def _save(self, final: bool = False) -> None:
-        """A checkpoint and the translators; a failure (a full disk) ends the run only if it was the last chance."""
-        trainer, schedule, step = self.training.trainer, self.training.schedule, self.training.trainer.step
-        if step == self.saved:
-            return
-        self._saving = True
-        progress = {
-            "seconds": self.seconds,
-            "schedule": schedule.state_dict() if isinstance(schedule, Observes) else None,
-            "conditions": self.conditions,
-            "best": self.judge.best.state_dict(),
-            "slower": self._slower,
-        }
-        state = trainer.state_dict() | {"rng": checkpoint.rng_state(trainer.device)}
-        try:
-            keep = self.training.recipe.train.keep_checkpoints
-            checkpoint.save(self.run.checkpoints, state, progress, keep=keep, world=self.world)
-            self.saved = step
-            with self.world.together():
-                self._save_translators()
-        except OSError as error:
-            message = f"step {step} could not be saved: {error}"
-            if final:
-                kept = checkpoint.steps(self.run.checkpoints)
-                message += f"; the last checkpoint is of step {kept[-1]}" if kept else "; there is no checkpoint"
-                raise I2IError(message) from error
-            self.tell(f"{message}; training goes on, the next try is at the next save")
-        finally:
-            self._saving = False
-
-    def _save_translators(self, directions: Iterable[str] = (), best: bool = False) -> None:
-        """Those of these directions, or all; by the leading process."""
-        trainer, names = self.training.trainer, self.training.data.names
-        translators = trainer.translators() if self.world.leads else {}
-        for direction in directions or translators:
-            path, module = self.run.weights(direction, best), translators[direction]
-            path.parent.mkdir(exist_ok=True)
-            save_translator(path, module, recipe=self.document, direction=direction, step=trainer.step, names=names)
-        if best:
-            write_json(self.run.folder / "best.json", self.judge.best.found)
+        self.saver.save({"seconds": self.seconds, "slower": self._slower}, final)
 
     def _running(self) -> Running:
         training = self.training
         return Running(
             folder=self.run.folder,
-            recipe=self.document,
+            recipe=self.saver.document,
             environment=self.environment,
             start=training.trainer.step,
             n_steps=training.n_steps,
@@ -253,8 +196,10 @@ class Loop:
         )
 
     def _on_signal(self, number: int) -> None:
-        if self._stop and not self._saving:  # the second one does not wait
+        if self._stop and not self.saver.busy:  # the second one does not wait
             raise KeyboardInterrupt
         self._stop = self._stop or f"stopped by {signal.Signals(number).name}"
-        doing = "saving; it ends by itself" if self._saving else "stopping after this step; once more to stop at once"
+        doing = (
+            "saving; it ends by itself" if self.saver.busy else "stopping after this step; once more to stop at once"
+        )
         self.tell(doing)

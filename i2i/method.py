@@ -152,7 +152,7 @@ def together(network: nn.Module, *batches: Tensor) -> list[Tensor]:
     if mixes_samples(network) or len({batch.shape[1:] for batch in batches}) > 1:
         return [network(batch) for batch in batches]
     out: Tensor = network(torch.cat(batches))
-    return list(out.split([len(batch) for batch in batches]))
+    return list(torch.split(out, [len(batch) for batch in batches]))
 
 
 def mixes_samples(network: nn.Module) -> bool:

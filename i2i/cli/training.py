@@ -97,8 +97,8 @@ def train(
     folder = shlex.quote(str(run.folder))
     if stopped:
         hint = f"go on with: i2i train --resume {folder}"
-        done = "saved at" if loop.saved == training.trainer.step else "left at the checkpoint of"
-        console.print(f"{stopped}, {done} step {loop.saved}; {hint}", soft_wrap=True, markup=False)
+        done = "saved at" if loop.saver.step == training.trainer.step else "left at the checkpoint of"
+        console.print(f"{stopped}, {done} step {loop.saver.step}; {hint}", soft_wrap=True, markup=False)
         raise typer.Exit(130 if "SIG" in stopped else 0)
     hint = f"; translate with: i2i translate {folder} IMAGES -o OUT" if training.method.translators() else ""
     if steps := sorted({best["step"] for best in loop.judge.best.found.values()}):
