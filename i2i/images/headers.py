@@ -50,25 +50,36 @@ class Header:
     format: str
     mode: str
 
-    def checked(self) -> Header:
-        """The header itself, if a picture of this kind and size is read. Raises Refused."""
+    def checked(self, max_pixels: int | None = None) -> Header:
+        """The header itself, if a picture of this kind and size is read. Raises Refused.
+
+        Args:
+            max_pixels: in place of MAX_PIXELS; more pixels may take more bytes, in proportion.
+        """
+        most = max_pixels or MAX_PIXELS
+        most_bytes = max(MAX_BYTES, MAX_BYTES * most // MAX_PIXELS)
         width, height = self.size
         if min(width, height, self.channels) < 1:
             raise Refused(f"is {width}x{height} with {self.channels} channels: there is nothing in it")
         if self.dtype not in TYPES:
             instead = _INSTEAD.get(_kind(self.dtype), "uint8, uint16 or float32")
             raise Refused(f"holds {self.dtype}, which is not supported; save it as {instead}")
-        if width * height > MAX_PIXELS:
-            raise Refused(f"is {width}x{height}, more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller")
+        if width * height > most:
+            instead = "make it smaller, or let `i2i translate` take it by --max-pixels"
+            raise Refused(f"is {width}x{height}, more than {_counted(most)} pixels; {instead}")
         n = self.channels + self.alpha
-        if (n_bytes := width * height * n * np.dtype(self.dtype).itemsize) > MAX_BYTES:
+        if (n_bytes := width * height * n * np.dtype(self.dtype).itemsize) > most_bytes:
             shape = f"{width}x{height} with {n} channels of {self.dtype}"
-            raise Refused(f"is {shape}: {n_bytes / 2**30:.1f} of at most {MAX_BYTES >> 30} GiB; make it smaller")
+            raise Refused(f"is {shape}: {n_bytes / 2**30:.1f} of at most {most_bytes / 2**30:.3g} GiB; make it smaller")
         return self
 
     def turned(self) -> Header:
         """With width and height exchanged."""
         return replace(self, size=self.size[::-1])
+
+
+def _counted(n: int) -> str:
+    return f"{n / 1e6:.6g} million" if n >= 1_000_000 else f"{n:,}"
 
 
 def _kind(dtype: str) -> str:

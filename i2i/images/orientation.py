@@ -37,6 +37,23 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def corner(at: tuple[int, int], piece: tuple[int, int], whole: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Left and top of a piece in the upright picture.
+
+    Args:
+        at: left and top of the piece as pixels lie in the file.
+        piece, whole: width and height of both, in the same way.
+    """
+    (left, top), (width, height) = at, (whole[0] - piece[0], whole[1] - piece[1])  # beyond the piece and before it
+    if turned(orientation):
+        left, top, width, height = top, left, height, width
+    if orientation in (2, 3, 6, 7):
+        left = width - left
+    if orientation in (3, 4, 7, 8):
+        top = height - top
+    return left, top
+
+
 def reset_exif(exif: bytes) -> tuple[bytes, int]:
     """An EXIF block that says upright and has no preview, since that shows other pixels; and what it said.
 

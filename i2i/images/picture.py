@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,28 @@ class Picture:
         if self.colour == "rgb" and n == 1:
             return replace(self, pixels=luma(pixels), colour="grey", alpha=None)
         raise ValueError(f"has {_counted(pixels.shape[2])} and cannot be brought to {n}")
+
+
+Read = Callable[[slice, slice], Pixels]
+"""A region of a picture, rows and columns, as samples (h, w, C), the alpha last."""
+
+
+class Piece(NamedTuple):
+    """A part of a picture, from a column and a row on. Of a file with several pages, a part of one of them."""
+
+    left: int
+    top: int
+    page: int
+    picture: Picture
+
+
+def pieces(picture: Picture) -> Iterator[Piece]:
+    """A picture that is in memory, in bands of rows."""
+    each = 256
+    for top in range(0, picture.size[1], each):
+        rows = slice(top, top + each)
+        alpha = None if picture.alpha is None else picture.alpha[rows]
+        yield Piece(0, top, 0, replace(picture, pixels=picture.pixels[rows], alpha=alpha))
 
 
 def composed(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -> Pixels:

@@ -18,17 +18,17 @@ from i2i.errors import Problem
 from i2i.images import reading_arrays, reading_pillow, reading_tiff
 from i2i.images.formats import FORMATS
 from i2i.images.headers import Header, Refused
-from i2i.images.picture import Picture, UnreadableImage
+from i2i.images.picture import Picture, Piece, UnreadableImage, pieces
 from i2i.images.profiles import fault
 
 
 class _Decoder(Protocol):
     """One of the modules above. Both functions seek where they need, and raise whatever broken bytes lead them to."""
 
-    def header(self, file: BinaryIO) -> Header:
+    def header(self, file: BinaryIO, max_pixels: int | None = None) -> Header:
         """Checked."""
 
-    def read(self, file: BinaryIO) -> Picture:
+    def read(self, file: BinaryIO, max_pixels: int | None = None) -> Picture:
         """Upright."""
 
 
@@ -48,7 +48,7 @@ _DECODERS: dict[bytes, _Decoder] = {
 """By the first bytes of a file. Its suffix says nothing that counts."""
 
 
-def read(file: Path | bytes, name: str = "") -> Picture:
+def read(file: Path | bytes, name: str = "", max_pixels: int | None = None) -> Picture:
     """The picture of a file, decoded and turned upright by its orientation.
 
     A colour profile that is of no use is left out with a warning. That of an image in CMYK has been applied.
@@ -56,11 +56,12 @@ def read(file: Path | bytes, name: str = "") -> Picture:
     Args:
         file: its path, or what is in it.
         name: what messages call it; its path if not given.
+        max_pixels: of the largest picture that is read, in place of `i2i.images.headers.MAX_PIXELS`.
 
     Raises UnreadableImage: for a file that cannot be decoded whole, and for floats that are not finite.
     """
     with _opened(file, name) as (stream, decoder, where):
-        return _sound(decoder.read(stream), where)
+        return _sound(decoder.read(stream, max_pixels), where)
 
 
 def read_pages(file: Path | bytes, name: str = "") -> Iterator[Picture]:
@@ -74,10 +75,29 @@ def read_pages(file: Path | bytes, name: str = "") -> Iterator[Picture]:
             yield _sound(picture, where)
 
 
-def header(file: Path | bytes, name: str = "") -> Header:
+def read_pieces(file: Path | bytes, name: str = "", max_pixels: int | None = None) -> Iterator[Piece]:
+    """The picture of a file in pieces, upright, each pixel once: no more of TIFF, NPY and NPZ is in memory at a time.
+
+    Other formats are decoded as a whole. Arguments and errors as in `read`.
+    """
+    with _opened(file, name) as (stream, decoder, where):
+        if decoder is reading_pillow:
+            found = pieces(decoder.read(stream, max_pixels))
+        else:
+            found = (reading_tiff if decoder is reading_tiff else reading_arrays).read_pieces(stream, max_pixels)
+        stored = None
+        for left, top, page, picture in found:
+            if stored is None:
+                stored = _sound(picture, where, (top, left)).stored
+            else:
+                _check_finite(picture, (top, left))
+            yield Piece(left, top, page, replace(picture, stored=stored))
+
+
+def header(file: Path | bytes, name: str = "", max_pixels: int | None = None) -> Header:
     """What the file says of its picture, without decoding it; arguments as in `read`. Raises UnreadableImage."""
     with _opened(file, name) as (stream, decoder, _):
-        return decoder.header(stream)
+        return decoder.header(stream, max_pixels)
 
 
 @contextmanager
@@ -113,9 +133,9 @@ def _why(error: Exception) -> str:
     return shorten(f"is damaged or truncated ({error}", 200, placeholder=" …") + ")"
 
 
-def _sound(picture: Picture, where: str) -> Picture:
+def _sound(picture: Picture, where: str, corner: tuple[int, int] = (0, 0)) -> Picture:
     """Finite, and without a profile that is of no use."""
-    _check_finite(picture)
+    _check_finite(picture, corner)
     profile = picture.stored.profile
     if profile and picture.colour != "bands" and (reason := fault(profile, picture.pixels.shape[2])):
         warnings.warn(f"{where}: its colour profile {reason}; it is left out", stacklevel=3)
@@ -123,10 +143,11 @@ def _sound(picture: Picture, where: str) -> Picture:
     return picture
 
 
-def _check_finite(picture: Picture) -> None:
+def _check_finite(picture: Picture, corner: tuple[int, int]) -> None:
+    """Of a piece from a row and a column on."""
     for values in (picture.pixels, picture.alpha):
         if values is not None and values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
-            row, column = np.argwhere(~finite)[0][:2]
+            row, column = np.argwhere(~finite)[0][:2] + corner
             n = finite.size - np.count_nonzero(finite)
             many = f"{n} values that are" if n > 1 else "a value that is"
             raise Refused(f"holds {many} not finite (NaN or infinite), the first at row {row}, column {column}")

@@ -10,32 +10,51 @@ from dataclasses import replace
 from typing import IO, Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from i2i.images.headers import Header, Refused
-from i2i.images.picture import Picture, Stored
+from i2i.images.picture import Picture, Piece, Stored, pieces
 
 _VERSION = (1, 0)  # of the format; later ones are for arrays with names, and allow headers of gigabytes
 _FEW, _MANY = 16, 32  # (C, H, W) shows where there are no more channels than the one, and as many pixels as the other
+_N_BYTES = 16 << 20  # of rows that are read at once
 
 Shape = tuple[int, ...]
 
 
-def header(file: BinaryIO) -> Header:
+def header(file: BinaryIO, max_pixels: int | None = None) -> Header:
     """What the file says of its array, without reading it."""
     with _array(file) as (_, shape, _, dtype, stored):
-        return _described(shape, dtype, stored.format)
+        return _described(shape, dtype, stored.format, max_pixels)
 
 
-def read(file: BinaryIO) -> Picture:
+def read(file: BinaryIO, max_pixels: int | None = None) -> Picture:
     """The array as a picture."""
     with _array(file) as (content, shape, fortran, dtype, stored):
-        _described(shape, dtype, stored.format)
+        _described(shape, dtype, stored.format, max_pixels)
         n_bytes = math.prod(shape) * dtype.itemsize
         if len(data := content.read(n_bytes + 1)) != n_bytes:  # one more tells whether there is more
             raise Refused(f"is damaged: its array takes {n_bytes} bytes, and it holds {_held(len(data), n_bytes)}")
         values = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-        native = np.ascontiguousarray(values, dtype.newbyteorder("="))
-        return replace(Picture.of(native), stored=replace(stored, other={**stored.other, "ndim": len(shape)}))
+        return _pictured(values, stored)
+
+
+def read_pieces(file: BinaryIO, max_pixels: int | None = None) -> Iterator[Piece]:
+    """The same, in bands of rows where rows lie one after the other."""
+    with _array(file) as (content, shape, fortran, dtype, stored):
+        _described(shape, dtype, stored.format, max_pixels)
+        n_bytes = math.prod(shape[1:]) * dtype.itemsize
+        each = max(1, _N_BYTES // n_bytes)
+        for top in range(0, 0 if fortran else shape[0], each):
+            rows = min(each, shape[0] - top)
+            if len(data := content.read(rows * n_bytes)) != rows * n_bytes:
+                raise Refused(f"is damaged: its array takes {shape[0] * n_bytes} bytes, and it holds fewer")
+            values = np.frombuffer(data, dtype).reshape(rows, *shape[1:])
+            yield Piece(0, top, 0, _pictured(values, stored))
+        if content.read(1) and not fortran:
+            raise Refused(f"is damaged: its array takes {shape[0] * n_bytes} bytes, and it holds more")
+    if fortran:
+        yield from pieces(read(file, max_pixels))
 
 
 @contextmanager
@@ -57,6 +76,11 @@ def _array(file: BinaryIO) -> Iterator[tuple[IO[bytes], Shape, bool, np.dtype[An
         yield file, *_declared(file), Stored("npy")
 
 
+def _pictured(values: NDArray[Any], stored: Stored) -> Picture:
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    return replace(Picture.of(native), stored=replace(stored, other={**stored.other, "ndim": values.ndim}))
+
+
 def _declared(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
     if np.lib.format.read_magic(file) != _VERSION:
         raise Refused("holds an array with named fields; save plain numbers")
@@ -64,7 +88,7 @@ def _declared(file: IO[bytes]) -> tuple[Shape, bool, np.dtype[Any]]:
     return shape, fortran, dtype
 
 
-def _described(shape: Shape, dtype: np.dtype[Any], format: str) -> Header:
+def _described(shape: Shape, dtype: np.dtype[Any], format: str, max_pixels: int | None) -> Header:
     if len(shape) not in (2, 3):
         raise Refused(f"has the shape {shape}; an image is (H, W) or (H, W, C)")
     height, width, n = (*shape, 1)[:3]
@@ -81,7 +105,7 @@ def _described(shape: Shape, dtype: np.dtype[Any], format: str) -> Header:
         pages=1,
         format=format,
         mode=f"{dtype.name} {shape}",
-    ).checked()
+    ).checked(max_pixels)
 
 
 def _held(n: int, wanted: int) -> str:

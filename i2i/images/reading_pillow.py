@@ -41,18 +41,18 @@ _GREY = ("1", "L", "LA", "La", "I;16")
 _MODES = (*_GREY, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 
-def header(file: BinaryIO) -> Header:
+def header(file: BinaryIO, max_pixels: int | None = None) -> Header:
     """What the file says of its picture, without decoding it."""
     image = _opened(file)
     _, orientation = _stored(image, file)
-    found = _described(image, file)
+    found = _described(image, file, max_pixels)
     return found.turned() if turned(orientation) else found
 
 
-def read(file: BinaryIO) -> Picture:
+def read(file: BinaryIO, max_pixels: int | None = None) -> Picture:
     """The picture, upright."""
     image = _opened(file)
-    _described(image, file)
+    _described(image, file, max_pixels)
     stored, orientation = _stored(image, file)
     if image.format == "PNG" and reading_png.is_deep(file):
         picture = reading_png.decoded(file)
@@ -80,7 +80,7 @@ def _opened(file: BinaryIO) -> ImageFile:
     return image
 
 
-def _described(image: ImageFile, file: BinaryIO) -> Header:
+def _described(image: ImageFile, file: BinaryIO, max_pixels: int | None) -> Header:
     """As the pixels lie in the file."""
     deep = image.format == "PNG" and reading_png.is_deep(file)
     grey = image.mode in _GREY or (deep and str(image.tile[0].args).startswith("LA"))
@@ -93,7 +93,7 @@ def _described(image: ImageFile, file: BinaryIO) -> Header:
         pages=1,
         format=str(image.format).lower(),
         mode=str(image.tile[0].args).removesuffix("B") if deep else image.mode,
-    ).checked()
+    ).checked(max_pixels)
 
 
 def _stored(image: ImageFile, file: BinaryIO) -> tuple[Stored, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ import numpy as np
 from tifffile import TiffFile, TiffPage
 
 from i2i.images.headers import MAX_PAGES, Header, Refused
-from i2i.images.orientation import upright
-from i2i.images.picture import Picture, Pixels
+from i2i.images.orientation import corner, upright
+from i2i.images.picture import Picture, Piece, Pixels
 from i2i.images.reading_tiff_page import described, pictured
+from i2i.images.reading_tiff_segments import check_complete, segments
 from i2i.images.reading_tiff_tags import orientation_of, stored_tags
 
 _KINDS = ("ome", "mmstack", "ndtiff", "ndpi", "lsm")  # of TIFF, some of which name other files to be opened
@@ -41,17 +41,17 @@ class _Ear(logging.Filter):
 logging.getLogger("tifffile").addFilter(_Ear())
 
 
-def header(file: BinaryIO) -> Header:
+def header(file: BinaryIO, max_pixels: int | None = None) -> Header:
     """What the file says of its picture, without decoding it."""
     with _pages(file) as (tiff, pages):
-        return _described(pages, _n_images(tiff, pages))
+        return _described(pages, _n_images(tiff, pages), max_pixels)
 
 
-def read(file: BinaryIO) -> Picture:
+def read(file: BinaryIO, max_pixels: int | None = None) -> Picture:
     """The picture, upright. Several pages, whatever their axes are called, become channels in their order."""
     with _pages(file) as (tiff, pages):
         stored = stored_tags(tiff, pages, file)
-        found = _described(pages, _n_images(tiff, pages))
+        found = _described(pages, _n_images(tiff, pages), max_pixels)
         stored = replace(stored, pages=found.pages)
         pictures = [
             upright(pictured(page, samples, stored), orientation_of(page))
@@ -60,6 +60,23 @@ def read(file: BinaryIO) -> Picture:
         if len(pictures) == 1:
             return pictures[0]
         return Picture(np.concatenate([p.samples for p in pictures], 2), "bands", stored=pictures[0].stored)
+
+
+def read_pieces(file: BinaryIO, max_pixels: int | None = None) -> Iterator[Piece]:
+    """The same, strip by strip or tile by tile."""
+    with _pages(file) as (tiff, pages):
+        stored = stored_tags(tiff, pages, file)
+        found = _described(pages, _n_images(tiff, pages), max_pixels)
+        stored = replace(stored, pages=found.pages)
+        for number in range(found.pages):
+            page, beyond = (pages[number], 0) if len(pages) == found.pages else (pages[0], number)
+            check_complete(page, beyond + 1)
+            if beyond and not page.is_final:
+                raise Refused("is a stack that is compressed as a whole; save its images as pages")
+            size, orientation = (page.imagewidth, page.imagelength), orientation_of(page)
+            for top, left, samples in segments(page, beyond):
+                picture = upright(pictured(page, samples, stored), orientation)
+                yield Piece(*corner((left, top), samples.shape[1::-1], size, orientation), number, picture)
 
 
 def read_pages(file: BinaryIO) -> Iterator[Picture]:
@@ -121,7 +138,7 @@ def _n_images(tiff: TiffFile, pages: list[TiffPage]) -> int:
     return n
 
 
-def _described(pages: list[TiffPage], n: int) -> Header:
+def _described(pages: list[TiffPage], n: int, max_pixels: int | None = None) -> Header:
     first = described(pages[0])
     for number, page in enumerate(pages[1:], 2):
         if (other := described(page)) != first:
@@ -130,8 +147,9 @@ def _described(pages: list[TiffPage], n: int) -> Header:
                 "save the one you mean as a file of its own, or all of them by `i2i data prepare pages`"
             )
     if n == 1:
-        return first.checked()
-    return replace(first, channels=(first.channels + first.alpha) * n, colour="bands", alpha=False, pages=n).checked()
+        return first.checked(max_pixels)
+    n_channels = (first.channels + first.alpha) * n
+    return replace(first, channels=n_channels, colour="bands", alpha=False, pages=n).checked(max_pixels)
 
 
 def _summary(header: Header) -> str:
@@ -145,12 +163,7 @@ def _samples(tiff: TiffFile, pages: list[TiffPage], n: int) -> Iterator[tuple[Ti
         yield from ((pages[0], _together(values)) for values in stack)
         return
     for page in pages:
-        n_segments, size = math.prod(page.chunked), page.parent.filehandle.size
-        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if page.is_contiguous:
-            ends, n_segments = [page.dataoffsets[0] + page.nbytes], 1
-        if len(ends) < n_segments or max(ends) > size:
-            raise Refused("is truncated: its pixels go beyond its end")
+        check_complete(page)
         yield page, _together(page.asarray(squeeze=False, maxworkers=1))
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from i2i.errors import suggest
 from i2i.images.formats import FORMATS, Format
-from i2i.images.picture import Picture, Pixels, Stored
-from i2i.images.writing_png import XMP_KEYWORD, write_png
+from i2i.images.picture import Picture, Pixels, Read, Stored
+from i2i.images.writing_png import XMP_KEYWORD, write_png, write_png_rows
 from i2i.images.writing_tiff import write_tiff
 
 _SIDES = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # pixels: the longest that libraries take
@@ -37,12 +37,7 @@ def write(picture: Picture, to: Path | BinaryIO, format: str) -> None:
 
     Raises ValueError for a picture that the format cannot hold without loss, OSError for a full disk, say.
     """
-    if format not in _WRITERS:
-        raise ValueError(f"cannot be written as {format!r}{suggest(format, _WRITERS)}")
-    picture = _fitting(picture, format)
-    if fault := _fault(picture, format):
-        instead = next(FORMATS[name].title for name in ("png", "tiff") if not _fault(picture, name))
-        raise ValueError(f"{fault}; {instead} can")
+    picture = fitting(picture, format)
     if isinstance(to, Path):
         with to.open("w+b") as file:
             _WRITERS[format](picture, file)
@@ -50,6 +45,42 @@ def write(picture: Picture, to: Path | BinaryIO, format: str) -> None:
         buffer = BytesIO()  # TIFF and arrays are written back and forth
         _WRITERS[format](picture, buffer)
         to.write(buffer.getbuffer())
+
+
+def write_regions(outline: Picture, read: Read, to: Path, format: str) -> None:
+    """Writes a picture that memory does not hold: TIFF, PNG and NPY in bands. Others are put together in memory.
+
+    Args:
+        outline: of its size, type and colours, with all that its file said; its pixels are not looked at.
+        read: gives its samples.
+        to, format: as above.
+
+    Raises as above.
+    """
+    outline, (width, height) = fitting(outline, format), outline.size
+    with to.open("w+b") as file:
+        if format == "tiff":
+            write_tiff(outline, file, read)
+        elif format == "png":
+            write_png_rows(outline, read, file)
+        elif format == "npy":
+            _write_npy_rows(outline, read, file)
+        else:
+            samples = read(slice(0, height), slice(0, width))
+            alpha = None if outline.alpha is None else samples[:, :, -1]
+            pixels = samples if alpha is None else samples[:, :, :-1]
+            _WRITERS[format](replace(outline, pixels=pixels, alpha=alpha), file)
+
+
+def fitting(picture: Picture, format: str) -> Picture:
+    """The picture as `write` writes it in a format; its pixels are not looked at. Raises ValueError as `write` does."""
+    if format not in _WRITERS:
+        raise ValueError(f"cannot be written as {format!r}{suggest(format, _WRITERS)}")
+    picture = _said(picture, format)
+    if fault := _fault(picture, format):
+        instead = next(FORMATS[name].title for name in ("png", "tiff") if not _fault(picture, name))
+        raise ValueError(f"{fault}; {instead} can")
+    return picture
 
 
 def target_format(stored: Stored, dtype: np.dtype[Any], channels: int) -> Format:
@@ -90,7 +121,7 @@ def _fault(picture: Picture, name: str) -> str:
     return ""
 
 
-def _fitting(picture: Picture, format: str) -> Picture:
+def _said(picture: Picture, format: str) -> Picture:
     """With what its file said beside the pixels as this format says it, and without what is not for these colours."""
     stored = picture.stored
     space = stored.profile[16:20]  # of the colours that a profile is for: ICC.1:2022, 7.2.6
@@ -119,6 +150,15 @@ def _write_bmp(picture: Picture, file: BinaryIO) -> None:
 
 def _write_npy(picture: Picture, file: BinaryIO) -> None:
     np.save(file, _array(picture), allow_pickle=False)
+
+
+def _write_npy_rows(outline: Picture, read: Read, file: BinaryIO) -> None:
+    (width, height), n = outline.size, outline.pixels.shape[2] + (outline.alpha is not None)
+    flat = n == 1 and outline.stored.other.get("ndim", 2) == 2
+    about = {"shape": (height, width) if flat else (height, width, n), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, {**about, "descr": outline.pixels.dtype.str})
+    for top in range(0, height, 256):
+        file.write(read(slice(top, min(top + 256, height)), slice(0, width)).tobytes())
 
 
 def _write_npz(picture: Picture, file: BinaryIO) -> None:

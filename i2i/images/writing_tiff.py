@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import SEEK_END
 from typing import Any, BinaryIO, Literal
 
-import numpy as np
 import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from i2i.images.formats import KEPT_TAGS
-from i2i.images.picture import Picture, Pixels, Stored
+from i2i.images.picture import Picture, Pixels, Read, Stored
 
 _DEFLATE = "adobe_deflate"
 _LOSSLESS = ("none", "lzw", _DEFLATE, "deflate", "packbits", "zstd", "lzma")  # those that take pixels of any type
@@ -22,6 +22,7 @@ _LEVELED = (_DEFLATE, "deflate", "zstd")  # at level 1 they take half the time o
 _COLOURS = ("rgb", "palette", "separated", "ycbcr")  # all of them are read as RGB
 _CLASSIC = 2**32 - 2**25  # bytes: what offsets of 32 bits reach, with room for tags
 _TILE = 1024  # pixels: every tile is padded to its size, and a file may ask for one of gigabytes
+_TILED = 512  # pixels a side of tiles that are not given
 _BYTE, _ASCII, _LONG = 1, 2, 4
 _DESCRIPTION, _XMP = 270, 700
 _FOLDERS = {0x8769: "ExifTag", 0x8825: "GPSTag"}  # tags that lead to others; tifffile lets them pass by name only
@@ -32,23 +33,32 @@ Tag = tuple[int | str, int, int, Any, bool]
 """What tifffile takes as one of `extratags`: a code or a name, a type, a count, a value, and not only once."""
 
 
-def write_tiff(picture: Picture, file: BinaryIO) -> None:
+def write_tiff(picture: Picture, file: BinaryIO, read: Read | None = None) -> None:
     """Writes a picture with the pages, the compression, the layout and the tags that its file had.
 
     What came from another format, or was compressed with loss, is deflated. Colours are not multiplied by the alpha.
 
     Args:
         file: empty, and open for reading and writing.
+        read: what gives the samples if memory does not hold them; those of the picture are not looked at, and tiles are
+            written whatever its file had.
     """
+    if read and "tile" not in picture.stored.other:
+        tiled = {**picture.stored.other, "tile": (_TILED, _TILED)}
+        picture = replace(picture, stored=replace(picture.stored, other=tiled))
     stored, other, pages = picture.stored, picture.stored.other, _pages(picture)
-    big = other.get("bigtiff", False) or sum(page.nbytes for page in pages) > _CLASSIC
+    n_bytes = math.prod(picture.size) * pages[-1].stop * picture.pixels.dtype.itemsize
+    big = other.get("bigtiff", False) or n_bytes > _CLASSIC
     order: Literal["<", ">"] = "<" if big else other.get("byteorder", "<")
     with tifffile.TiffWriter(file, bigtiff=big, byteorder=order, shaped=False) as tiff:
         exif = _exif_tags(stored.exif, file, big, order)
         for number, page in enumerate(pages):
             tags = _tags(picture, number, len(pages))
+            layout = _layout(picture, page.stop - page.start, len(pages))
+            data = _tiles(picture, page, layout, read) if read else {"data": _arranged(picture, page, layout)}
             tiff.write(
-                **_layout(picture, page, len(pages)),
+                **data,
+                **layout,
                 **_compression(other),
                 **_resolution(stored),
                 iccprofile=stored.profile or None,
@@ -59,23 +69,20 @@ def write_tiff(picture: Picture, file: BinaryIO) -> None:
             )
 
 
-def _pages(picture: Picture) -> list[Pixels]:
-    """Each (H, W, C): as many as the file had, if the channels still make so many."""
-    n = picture.stored.pages
-    whole = picture.alpha is None and picture.pixels.shape[2] % n == 0
-    return np.split(picture.pixels, n, 2) if whole else [picture.samples]
+def _pages(picture: Picture) -> list[slice]:
+    """The samples of each: as many pages as the file had, if the channels still make so many."""
+    n, n_samples = picture.stored.pages, picture.pixels.shape[2] + (picture.alpha is not None)
+    each = n_samples // n if picture.alpha is None and n_samples % n == 0 else n_samples
+    return [slice(first, first + each) for first in range(0, n_samples, each)]
 
 
-def _layout(picture: Picture, page: Pixels, n_pages: int) -> dict[str, Any]:
-    """The page as tifffile takes it: what its samples are, and how they lie."""
-    (height, width, n), other = page.shape, picture.stored.other
+def _layout(picture: Picture, n: int, n_pages: int) -> dict[str, Any]:
+    """How tifffile is to write a page of n samples: what these are, and how they lie."""
+    (width, height), other = picture.size, picture.stored.other
     planar = n > 1 and other.get("planar") == "separate"
     colours = n > 2 and (picture.colour == "rgb" or other.get("photometric") in _COLOURS)
     colours |= n == 3 and n_pages > 1  # pages of grey that became RGB are bands, taken together
-    layout: dict[str, Any] = {
-        "data": page[:, :, 0] if n == 1 else page.transpose(2, 0, 1) if planar else page,
-        "photometric": "rgb" if colours else "minisblack",
-    }
+    layout: dict[str, Any] = {"photometric": "rgb" if colours else "minisblack"}
     if n > 1:
         n_extra = n - 3 if colours else n - 1
         layout["planarconfig"] = "separate" if planar else "contig"
@@ -84,6 +91,32 @@ def _layout(picture: Picture, page: Pixels, n_pages: int) -> dict[str, Any]:
         largest = [max(_TILE, -(-n // 16) * 16) for n in (height, width)]
         layout["tile"] = tuple(map(min, tile, largest))
     return layout
+
+
+def _arranged(picture: Picture, page: slice, layout: Mapping[str, Any]) -> Pixels:
+    """A page as tifffile takes it."""
+    samples = picture.samples[:, :, page]
+    if samples.shape[2] == 1:
+        return samples[:, :, 0]
+    return samples.transpose(2, 0, 1) if layout["planarconfig"] == "separate" else samples
+
+
+def _tiles(picture: Picture, page: slice, layout: Mapping[str, Any], read: Read) -> dict[str, Any]:
+    """The same, tile by tile."""
+    (width, height), (rows, columns), n = picture.size, layout["tile"], page.stop - page.start
+    planar = layout.get("planarconfig") == "separate"
+    planes = [slice(i, i + 1) for i in range(page.start, page.stop)] if planar else [page]
+    shape = (height, width) if n == 1 else (n, height, width) if planar else (height, width, n)
+
+    def tiles() -> Iterator[Pixels]:
+        for plane in planes:
+            for top in range(0, height, rows):
+                # A band at once: reading tile by tile would go through the band's rows again for each.
+                band = read(slice(top, min(top + rows, height)), slice(0, width))[:, :, plane]
+                for left in range(0, width, columns):
+                    yield band[:, left : left + columns]
+
+    return {"data": tiles(), "shape": shape, "dtype": picture.pixels.dtype}
 
 
 def _compression(other: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +151,7 @@ def _tags(picture: Picture, number: int, n_pages: int) -> dict[int | str, Tag]:
 
 def _is_true(description: Any, picture: Picture, n_pages: int) -> bool:
     """Whether what ImageJ or OME say of the pixels in a description is so; what others say is not about these."""
-    height, width, n = picture.samples.shape
+    (width, height), n = picture.size, picture.pixels.shape[2] + (picture.alpha is not None)
     if not isinstance(description, bytes):  # no text at all
         return False
     if description.startswith(b"ImageJ="):

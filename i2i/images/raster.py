@@ -1,0 +1,66 @@
+"""Samples of a picture that memory need not hold: in a temporary file, read and written by regions."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from i2i.errors import I2IError, Problem
+from i2i.images.picture import Pixels
+
+WHOLE = slice(None)
+
+
+class Raster:
+    """(pages, H, W, C) on disk. Gone when it is closed, or when the process ends, in whatever way.
+
+    It reads and writes explicitly, since the pages of a memory map would count as memory of the process.
+
+    Args:
+        folder: of the temporary file; None: the system's own.
+        shape: pages, height, width, samples.
+
+    To be closed. Raises I2IError where the disk has no room for it.
+    """
+
+    def __init__(self, folder: Path | None, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        n_bytes = math.prod(shape) * dtype.itemsize
+        where = folder or Path(tempfile.gettempdir())
+        if (free := shutil.disk_usage(where).free) < n_bytes:
+            needs = f"a temporary file of {n_bytes / 2**30:.1f} GiB, and {where} has {free / 2**30:.1f} GiB left"
+            raise I2IError(Problem("image", f"needs {needs}; make room, or name another folder by TMPDIR"))
+        self._file = tempfile.TemporaryFile(dir=where)  # noqa: SIM115 (closed by `close`)
+        self._file.truncate(n_bytes)  # sparse: takes no room yet
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, rows: slice = WHOLE, columns: slice = WHOLE, page: int = 0) -> Pixels:
+        """(h, w, C) of a page; 0 where nothing was written."""
+        (top, bottom, _), (left, right, _) = rows.indices(self.shape[1]), columns.indices(self.shape[2])
+        values = np.empty((bottom - top, right - left, self.shape[3]), self.dtype)
+        for line in self._lines(values, top, left, page):
+            self._file.readinto(line)
+        return values
+
+    def write(self, top: int, left: int, values: Pixels, page: int = 0) -> None:
+        """Values (h, w, C) from a row and a column on."""
+        values = np.ascontiguousarray(values, self.dtype)
+        for line in self._lines(values, top, left, page):
+            self._file.write(line)
+
+    def _lines(self, values: Pixels, top: int, left: int, page: int) -> Iterator[memoryview]:
+        """Parts of `values` that lie together in the file, which stands where each begins: rows, or all at once."""
+        _, height, width, n = self.shape
+        view = values.data.cast("B")
+        n_lines = 1 if values.shape[1] == width else len(values)
+        for number in range(n_lines):
+            self._file.seek((((page * height + top + number) * width + left) * n) * self.dtype.itemsize)
+            yield view[number * len(view) // n_lines : (number + 1) * len(view) // n_lines]
