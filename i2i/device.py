@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,6 +14,7 @@ from pydantic import AfterValidator
 from i2i.errors import I2IError, Problem
 
 Precision = Literal["auto", "fp32", "bf16"]
+Compile = Literal["auto", True, False]
 
 
 def _check_name(name: str) -> str:
@@ -70,3 +74,13 @@ def pick_precision(precision: Precision, device: torch.device, *, deep: bool = F
     if precision == "auto":
         return "bf16" if multiplies_bf16(device) and not deep else "fp32"
     return precision
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Compiled networks compute eagerly as long as this lasts: another mode or size would compile them once more."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

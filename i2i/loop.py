@@ -6,10 +6,11 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 
+import torch
 from torch import Tensor
 
 from i2i import checkpoint
@@ -28,6 +29,7 @@ from i2i.training import Training
 from i2i.watch import Rollback, Running, Watcher
 from i2i.watch.audience import Audience
 from i2i.watch.metrics_file import cut_back
+from i2i.watch.wording import duration
 
 Tell = Callable[[str], None]
 
@@ -77,6 +79,10 @@ class Loop:
         if self.world.leads:
             self.run.write_about(self.saver.document, self.environment)
         self.audience.started(running)
+        if remark := training.compiled.remark:
+            self.tell(remark)
+        if names := ", ".join(training.compiled.networks):
+            self.tell(f"compiling {names}: minutes the first time on this machine, seconds when their code is kept")
         try:
             with caught(self._on_signal):
                 stopped = self._loop(running)
@@ -114,7 +120,9 @@ class Loop:
         since, since_step = time.monotonic(), trainer.step
         for batches in self.training.data.loader(trainer.step, n_steps):
             batches = [b.map(lambda t: t.to(trainer.device)) for b in batches]
-            if trainer.step == running.start + 1:  # the optimizers have their states by now
+            if (
+                trainer.step == running.start + 1 and not self.training.compiled
+            ):  # the optimizers have their states by now
                 metrics, self.environment["memory"] = memory_of_step(trainer, batches)
                 self.tell(f"memory    {in_bytes(self.environment['memory'])} of weights, optimizers and activations")
                 if self.world.leads:
@@ -122,13 +130,15 @@ class Loop:
             else:
                 metrics = trainer.train_step(batches)
             step = trainer.step
+            if step == running.start + 1 and self.training.compiled:
+                self.tell(f"compiled  in {duration(time.monotonic() - since)}, with the first step")
             self.audience.ticked(running, step)
             stop = self.world.agree(self._stop)
             ends = step == n_steps or bool(stop)
             regular = step % options.sample_every == 0 or step == options.log_every  # the first ones soon
             samples, judges = regular or ends, self.judge.is_due(step, regular, step == n_steps)
             if step % options.log_every == 0 or samples or judges or step % options.save_every == 0:
-                values = self.world.means({name: float(value) for name, value in metrics.items()})
+                values = self.world.means(_read(metrics))
                 now = time.monotonic()
                 self.seconds += now - since
                 images_per_second = (step - since_step) * running.images_per_step / max(now - since, 1e-9)
@@ -203,3 +213,9 @@ class Loop:
             "saving; it ends by itself" if self.saver.busy else "stopping after this step; once more to stop at once"
         )
         self.tell(doing)
+
+
+def _read(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """The values; the device is waited for once."""
+    values: list[float] = torch.stack([value.float() for value in metrics.values()]).tolist()
+    return dict(zip(metrics, values, strict=True))

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, Lt
 from i2i import optim
 from i2i.component import Component
 from i2i.data.table import DataOptions
-from i2i.device import DeviceName, Precision
+from i2i.device import Compile, DeviceName, Precision
 from i2i.errors import I2IError, Problem, suggest
 from i2i.layers import RESERVED_TABLES
 from i2i.options import Options, validate
@@ -35,6 +35,7 @@ class TrainOptions(Options):
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     device: DeviceName = "auto"
     precision: Precision = "auto"
+    compile: Compile = "auto"
     accumulate: Annotated[int, Ge(1)] = 1
     clip: Annotated[float, Ge(0)] = 0.0
     ema: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -130,7 +131,7 @@ class Recipe:
         """The plugins, beside the reference, whose components this recipe uses."""
         placed = [p.component for p in self.augment] + [p.component for p in self.extra_losses]
         roots = (self.method, self.source, self.schedule, *placed, *self.metrics, *self.watch)
-        return {b.component.plugin for root in roots for b in root.walk()} - {"reference"}
+        return set().union(*(root.plugins() for root in roots))
 
 
 def resolve(document: Mapping[str, Any], registry: Registry, plugins: Sequence[str] = ()) -> Recipe:
@@ -197,14 +198,18 @@ def _settle_all(
     return tuple(builder for builder in found if builder)
 
 
-def resolve_method(document: Mapping[str, Any], registry: Registry, problems: list[Problem]) -> Builder | None:
-    """The method with its slots, which stand as tables beside it."""
+def resolve_method(
+    document: Mapping[str, Any], registry: Registry, problems: list[Problem], *, translating: bool = False
+) -> Builder | None:
+    """The method with its slots, which stand as tables beside it; or with those alone that its translators need."""
     table = dict(_table(document, "method", problems))
     if component := _method_component(document, registry):
+        component = component.translating() if translating else component
         for slot in component.slots.keys() & table.keys():
             problems.append(Problem(f"method.{slot}", f"is a slot; write it as a table of its own, [{slot}]"))
             del table[slot]
         table |= {slot: document[slot] for slot in component.slots if slot in document}
+        return registry.fill(component, table, "method", problems)
     return registry.settle(Slot("method"), None, table, "method", problems)
 
 

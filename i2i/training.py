@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from i2i import __version__
+from i2i.compiling import Compiled, compile_networks, fault, networks_to_compile, pays
 from i2i.data import Data, Images, Source, open_data
 from i2i.device import cpu_capabilities, pick_device, pick_precision
 from i2i.distributed import World
@@ -22,6 +23,7 @@ from i2i.method import Method, size_multiple
 from i2i.optim import build as build_optimizers
 from i2i.placed import ExtraLossOptions, Placed, augment, label
 from i2i.recipe import Recipe
+from i2i.rehearsal import Shown
 from i2i.schedules import Schedule
 from i2i.trainer import ExtraTerm, Trainer, players_parameters
 
@@ -39,14 +41,22 @@ class Training:
     n_steps: int
     precision: str
     world: World
+    compiled: Compiled
 
     @classmethod
     def build(
-        cls, recipe: Recipe, progress: Callable[[str, int, int], None] | None = None, world: World | None = None
+        cls,
+        recipe: Recipe,
+        progress: Callable[[str, int, int], None] | None = None,
+        world: World | None = None,
+        compile: bool | None = None,
     ) -> Training:
         """Builds method, data, optimizers and schedule. Raises I2IError.
 
         Seeds torch's generators: all processes start from the same weights, then each draws on its own.
+
+        Args:
+            compile: what a run began with, in place of the recipe's `auto`.
         """
         world = world or World()
         options = recipe.train
@@ -80,7 +90,8 @@ class Training:
             terms=[_term(e, device) for e in recipe.extra_losses],
             reduce=world.average if world.size > 1 else None,
         )
-        return cls(recipe, method, source, data, trainer, schedule, sum(n_steps), precision, world)
+        compiled = _compile(recipe, method, data, sum(n_steps), precision, compile)
+        return cls(recipe, method, source, data, trainer, schedule, sum(n_steps), precision, world, compiled)
 
     @property
     def images_per_step(self) -> int:
@@ -94,6 +105,7 @@ class Training:
             "images of b": _digest(self.source.train().b),
             "device": self.trainer.device.type,
             "precision": self.precision,
+            "compile": str(bool(self.compiled)),
         }
 
     def environment(self, engine: Engine) -> dict[str, Any]:
@@ -109,6 +121,7 @@ class Training:
             "n_processes": self.world.size,
             "n_threads": torch.get_num_threads(),
             "precision": self.precision,
+            "compile": bool(self.compiled),
             "n_steps": self.n_steps,
             "plugins": {
                 name: {"origin": p.origin, "version": p.version, "from_option": p.from_option}
@@ -145,6 +158,28 @@ def data_for(
             world_size=world.size,
             progress=progress,
         )
+
+
+def _compile(recipe: Recipe, method: Method, data: Data, n_steps: int, precision: str, before: bool | None) -> Compiled:
+    """Compiles what the recipe wants, or what a run began with. Raises I2IError if it insists and that cannot be."""
+    options, device = recipe.train, next(method.parameters()).device
+    wanted = options.compile if before is None else before
+    if wanted is False:
+        return Compiled()
+    networks = networks_to_compile(method)
+    if wanted == "auto":
+        shown, n_passes = Shown(data.channels, recipe.data.batch_size), n_steps * options.accumulate
+        if not networks or not pays(method, shown, data.size, n_passes, precision):
+            return Compiled()
+    elif not networks:
+        return Compiled(remark="nothing is compiled: no network of this method translates, or none can be traced")
+    if reason := fault(device):
+        if options.compile is True:
+            message = f"this machine cannot compile: {reason}; mend that, or take train.compile = false"
+            raise I2IError(Problem("train.compile", message))
+        return Compiled(remark=f"nothing is compiled, since this machine cannot: {reason}")
+    compile_networks(networks, sizes_differ=len({*data.sizes}) > 1)
+    return Compiled(networks)
 
 
 def check_players(recipe: Recipe, method: Method) -> None:

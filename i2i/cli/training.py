@@ -59,7 +59,7 @@ def train(
     engine = start_engine(context, plugin)
     if resume:
         run = Run.open(resume)
-        check_plugins(run.environment, run.recipe, engine, f"train --resume {shlex.quote(str(resume))}")
+        check_plugins(run.environment, run.requires, engine, f"train --resume {shlex.quote(str(resume))}")
         document = layers.read(run.folder / "recipe.json", settings or [])
     else:
         document = changed(document, engine.registry, a, b, settings, device)
@@ -69,7 +69,8 @@ def train(
     terminal = Console(console)
     warn_by(terminal.message if world.leads else lambda text: None)
     with loading(quiet=not world.leads) as progress:
-        training = Training.build(found, progress, world)
+        compiled = run.environment.get("compile", False) if resume else None
+        training = Training.build(found, progress, world, compiled)
     if not resume:
         report_findings(training)
         with world.together():
