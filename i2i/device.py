@@ -46,6 +46,15 @@ def pick_device(name: str, where: str = "train.device") -> torch.device:
     return device
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The order of weights in which convolutions are fastest: channels last on CUDA, where tensor cores want it.
+
+    On a CPU it costs copies around normalizations and padding by reflection: eager steps took 1.2 times as long
+    (128 px, bf16, AVX-512), compiled ones as long as without.
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
 def memory_is_full(error: BaseException) -> bool:
     """Whether this is Python, or torch in its words for every device, telling that memory ran out."""
     return isinstance(error, MemoryError) or bool(re.search("out of memory|can't allocate", str(error)))

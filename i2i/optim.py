@@ -88,11 +88,18 @@ def restore(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], saved:
     for name, values in saved["state"].items():
         parameter = parameters[name]
         optimizer.state[parameter] = {
-            key: value.to(parameter.device)
+            key: _like(parameter, value)
             if isinstance(value, Tensor) and (value.dim() or id(parameter) in on_device)
             else value
             for key, value in values.items()
         }
+
+
+def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """On the parameter's device and, where it is of its shape, in its memory order, which fused optimizers expect."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 _NOT_STATE = ("params", "param_names", "lr", "initial_lr")

@@ -15,7 +15,7 @@ from torch import nn
 from i2i import __version__
 from i2i.compiling import Compiled, compile_networks, fault, networks_to_compile, pays
 from i2i.data import Data, Images, Source, open_data
-from i2i.device import cpu_capabilities, pick_device, pick_precision
+from i2i.device import cpu_capabilities, memory_format, pick_device, pick_precision
 from i2i.distributed import World
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem, collecting, suggest
@@ -71,7 +71,7 @@ class Training:
             check_players(recipe, method)
         if problems:
             raise I2IError(*problems)
-        method.to(device)
+        method.to(device, memory_format=memory_format(device))
         world.share(method)
         if not world.leads:
             torch.manual_seed(options.seed + world.rank)

@@ -16,6 +16,7 @@ from i2i.hookspecs import Factories
 from i2i.reference.init import Normal
 from i2i.reference.normalization import InstanceNorm
 from i2i.reference.resnet import ResidualBlock, channels_of, conv_norm, outputs_of
+from i2i.reference.to_image import ToImage
 from i2i.slots import Initialization, Normalization
 
 
@@ -96,7 +97,7 @@ class AntialiasedResnet(nn.Module):
             *(ResidualBlock(4 * c, norm) for _ in range(n_blocks)),
             BlurUp(4 * c), *conv_norm(4 * c, 2 * c, norm, 3, padding=1), nn.ReLU(inplace=True),
             BlurUp(2 * c), *conv_norm(2 * c, c, norm, 3, padding=1), nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(3), nn.Conv2d(c, out_channels, 7), nn.Tanh(),
+            nn.ReflectionPad2d(3), ToImage(c, out_channels, 7), nn.Tanh(),
         )  # fmt: skip
         initialization()(self)
 

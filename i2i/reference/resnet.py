@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from i2i.reference.init import Normal
 from i2i.reference.normalization import InstanceNorm
+from i2i.reference.to_image import ToImage
 from i2i.slots import Initialization, Normalization
 
 Upsample = Literal["transposed", "nearest", "bilinear", "pixel_shuffle"]
@@ -100,7 +101,7 @@ def resnet_layers(
         *blocks,
         *_up(4 * c, 2 * c, norm, upsample), nn.ReLU(inplace=True),
         *_up(2 * c, c, norm, upsample), nn.ReLU(inplace=True),
-        nn.ReflectionPad2d(3), nn.Conv2d(c, n_out, 7), nn.Tanh(),
+        nn.ReflectionPad2d(3), ToImage(c, n_out, 7), nn.Tanh(),
     )  # fmt: skip
 
 
