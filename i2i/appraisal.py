@@ -39,7 +39,8 @@ from i2i.recipe import Recipe, resolve
 from i2i.registry import Builder, Registry
 from i2i.run import Run
 from i2i.training import data_for
-from i2i.translate import described, find_translator
+from i2i.translate import find_translator
+from i2i.weights import described
 
 Estimates = Mapping[str, Estimate]
 Tell = Callable[[str, int, int], None]

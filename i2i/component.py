@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
@@ -81,10 +82,24 @@ class Component:
     def summary(self) -> str:
         return (self.factory.__doc__ or "").strip().splitlines()[0]
 
+    def translating(self) -> Component:
+        """A method with nothing in the slots that its translators do without (`Method.translates_with`)."""
+        used = getattr(self.factory, "translates_with", None)
+        if used is None:
+            return self
+        empty = {name: (nothing,) if o.repeated else nothing for name, o in self.slots.items() if name not in used}
+        slots = {name: option for name, option in self.slots.items() if name in used}
+        return replace(self, factory=partial(self.factory, **empty), slots=slots)
+
     @property
     def source_file(self) -> tuple[str, int]:
         """File and line of the factory."""
         return inspect.getsourcefile(self.factory) or "?", inspect.getsourcelines(self.factory)[1]
+
+
+def nothing(*wired: Any) -> nn.Module:
+    """Stands in a slot where nothing is needed."""
+    return nn.Identity()
 
 
 def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:

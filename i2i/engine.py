@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from i2i import __version__, hookspecs
-from i2i.component import KINDS, Component, describe
+from i2i.component import KINDS, Component, Factory, describe
 from i2i.errors import I2IError, Problem, suggest
 from i2i.registry import Registry
 
@@ -38,34 +38,48 @@ class Engine:
     """Plugins and their components.
 
     Loads the reference, then installed plugins (entry points of group `i2i`, unless `entry_points=False`), then
-    `plugins`: paths of Python files, module names, or module objects. Raises I2IError for a plugin that cannot be
-    loaded, a misspelt hook, or a component that breaks the contract of its kind.
+    `plugins`: paths of Python files, module names, or module objects. With `only`, of the installed ones those of these
+    names, and those that the defaults of their slots come from. Raises I2IError for a plugin that cannot be loaded, a
+    misspelt hook, or a component that breaks the contract of its kind.
     """
 
-    def __init__(self, plugins: Iterable[str | Path | ModuleType] = (), *, entry_points: bool = True) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[str | Path | ModuleType] = (),
+        *,
+        entry_points: bool = True,
+        only: Collection[str] | None = None,
+    ) -> None:
         self.registry = Registry()
         self.plugins: dict[str, Plugin] = {}
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         disabled = {name.strip() for name in os.environ.get("I2I_DISABLE_PLUGINS", "").split(",")}
         self._add(importlib.import_module("i2i.reference"), Plugin("reference", "i2i", __version__))
-        blocked = []
-        if entry_points and "*" not in disabled:
-            for point in _installed():
-                if point.name in disabled:
-                    blocked.append(point.module)
-                else:
-                    with _named(f"plugin {point.name!r} ({point.value})"):
-                        module = point.load()
-                    dist = point.dist
-                    self._add(module, Plugin(point.name, dist.name if dist else "?", dist.version if dist else "?"))
+        installed = _installed() if entry_points and "*" not in disabled else []
+        blocked = [point.module for point in installed if point.name in disabled]
+        rest = [point for point in installed if point.name not in disabled]
+        while wanted := [point for point in rest if only is None or point.name in only or self._stands_on(point)]:
+            for point in wanted:
+                self._load(point)
+            rest = [point for point in rest if point not in wanted]
         for given in plugins:
-            module = given if isinstance(given, ModuleType) else _load(str(given))
+            module = given if isinstance(given, ModuleType) else _import(str(given))
             name = module.__name__.rpartition(".")[2]
             self._add(module, Plugin(name, origin_of(given), "", True))
         self._check_hooks()
         self.registry.withdraw(blocked)
         self.registry.check()
+
+    def _load(self, point: EntryPoint) -> None:
+        with _named(f"plugin {point.name!r} ({point.value})"):
+            module = point.load()
+        dist = point.dist
+        self._add(module, Plugin(point.name, dist.name if dist else "?", dist.version if dist else "?"))
+
+    def _stands_on(self, point: EntryPoint) -> bool:
+        """Whether a component has a default that this plugin would register."""
+        return any(_is_of(point.module, default) for *_, default in self.registry.unregistered())
 
     def _add(self, module: ModuleType, plugin: Plugin) -> None:
         try:
@@ -108,6 +122,10 @@ class Engine:
             yield from self.registry.components(kind)
 
 
+def _is_of(module: str, factory: Factory) -> bool:
+    return factory.__module__ == module or factory.__module__.startswith(f"{module}.")
+
+
 def _is_hook(module: object, name: str) -> bool:
     return getattr(getattr(module, name, None), f"{hookspecs.PROJECT}_impl", None) is not None
 
@@ -144,7 +162,7 @@ def origin_of(given: str | Path | ModuleType) -> str:
     return str(Path(given).absolute()) if Path(given).exists() else str(given)
 
 
-def _load(given: str) -> ModuleType:
+def _import(given: str) -> ModuleType:
     """A module from a path (`colour.py`, `./folder`) or a dotted name."""
     path = Path(given)
     if path.is_dir() and (path / "__init__.py").is_file():

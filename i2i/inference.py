@@ -27,6 +27,7 @@ from i2i.images.profiles import fault, from_cmyk
 from i2i.images.values import Range
 from i2i.translate import Translator, direction_to, find_translator
 from i2i.translating.pictures import give, run, take
+from i2i.weights import needed_plugins
 
 AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
 
@@ -64,7 +65,7 @@ class Model:
         self, path: Path, to: str | None, checkpoint: str, device: str, plugins: Iterable[str | Path | ModuleType]
     ) -> None:
         self._path, self._checkpoint = path, checkpoint
-        self._engine = Engine(plugins)
+        self._engine = Engine(plugins, only=needed_plugins(path, checkpoint))
         self._lock = threading.Lock()
         with _in_python():
             self.device = pick_device(device, "device")

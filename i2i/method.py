@@ -65,6 +65,8 @@ class Method(nn.Module, ABC):
     paired: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset()
     """Names of the extras that a batch must have."""
+    translates_with: ClassVar[frozenset[str] | None] = None
+    """Slots that its translators are made of; None for all. Where it only translates, the others get nothing."""
     n_batches: int = 1
     """Fresh batches per step: the loader gives N x n_batches images, `play` splits them."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 from i2i.component import KINDS, Component, Factory, SlotOption
@@ -56,6 +56,16 @@ class Builder:
             for builder in self.options[name] if slot.repeated else (self.options[name],):
                 yield from builder.walk()
 
+    def plugins(self) -> set[str]:
+        """Those, beside the reference, whose components these are."""
+        return {builder.component.plugin for builder in self.walk()} - {"reference"}
+
+    def translating(self) -> Builder:
+        """A method's, with nothing in the slots that its translators do without."""
+        component = self.component.translating()
+        left_out = self.component.slots.keys() - component.slots.keys()
+        return replace(self, component=component, options={k: v for k, v in self.options.items() if k not in left_out})
+
 
 @dataclass
 class Registry:
@@ -95,26 +105,27 @@ class Registry:
     def withdraw(self, modules: Sequence[str]) -> None:
         """Takes out components with a default of these modules (of disabled plugins), and what stands on those."""
         gone = list(modules)
-
-        def lacks_a_default(component: Component) -> bool:
-            defaults = ((o.slot.kind, d) for o in component.slots.values() for d in o.defaults)
-            return any(self.of_factory(k, d) is None and d.__module__.startswith(tuple(gone)) for k, d in defaults)
-
-        while lost := next((c for kind in KINDS for c in self.components(kind) if lacks_a_default(c)), None):
+        while lost := next((c for c, _, d in self.unregistered() if d.__module__.startswith(tuple(gone))), None):
             self._components[lost.kind.name][lost.name].remove(lost)
             gone.append(lost.factory.__module__)
+
+    def unregistered(self) -> Iterator[tuple[Component, str, Factory]]:
+        """Components with a slot whose default is not registered itself; the slot and that default."""
+        for kind in KINDS:
+            for component in self.components(kind):
+                for name, option in component.slots.items():
+                    for default in option.defaults:
+                        if self.of_factory(option.slot.kind, default) is None:
+                            yield component, name, default
 
     def check(self) -> None:
         """Every slot's default is registered itself, so that a resolved recipe can name it. Raises I2IError."""
         problems = [
             Problem(
-                f"{c.plugin}: {c.kind.name} {c.name!r}", f"the default of {name!r} is not a registered {o.slot.kind}"
+                f"{c.plugin}: {c.kind.name} {c.name!r}",
+                f"the default of {name!r} is not a registered {c.slots[name].slot.kind}",
             )
-            for kind in KINDS
-            for c in self.components(kind)
-            for name, o in c.slots.items()
-            for default in o.defaults
-            if self.of_factory(o.slot.kind, default) is None
+            for c, name, _ in self.unregistered()
         ]
         if problems:
             raise I2IError(*problems)
@@ -148,6 +159,17 @@ class Registry:
         except I2IError as error:
             problems.extend(error.problems)
             return None
+        return self.fill(component, table, where, problems, slot.needs)
+
+    def fill(
+        self,
+        component: Component,
+        table: Mapping[str, Any],
+        where: str,
+        problems: list[Problem],
+        needs: type | None = None,
+    ) -> Builder | None:
+        """A builder of a component with what a table says of its options and slots; adds mistakes to `problems`."""
         rest = {k: v for k, v in table.items() if k != "name"}
         given = {k: rest.pop(k) for k in list(rest) if k in component.slots}
         known = len(problems)
@@ -161,7 +183,7 @@ class Registry:
                 options[key] = self.settle(inner.slot, inner.default, given.get(key, {}), path, problems)
         if len(problems) > known:
             return None
-        return Builder(component, options, where, slot.needs, self.name_of(component))
+        return Builder(component, options, where, needs, self.name_of(component))
 
     def _settle_all(self, option: SlotOption, specs: Any, where: str, problems: list[Problem]) -> tuple[Any, ...]:
         if specs is None:

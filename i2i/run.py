@@ -74,6 +74,11 @@ class Run:
         return self._read("recipe.json")
 
     @property
+    def requires(self) -> list[str]:
+        """Names of the plugins that its recipe uses."""
+        return list(self.recipe.get("requires", []))
+
+    @property
     def environment(self) -> dict[str, Any]:
         return self._read("environment.json")
 

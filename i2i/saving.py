@@ -12,7 +12,7 @@ from i2i.judging import Judge
 from i2i.run import Run
 from i2i.schedules import Observes
 from i2i.training import Training
-from i2i.translate import save_translator
+from i2i.weights import save_translator
 
 
 class Saver:
@@ -93,9 +93,9 @@ class Saver:
             self.tell(f"the best translators could not be saved: {error}; training goes on")
 
     def _write(self, directions: Iterable[str], best: bool) -> None:
-        trainer, names = self.training.trainer, self.training.data.names
+        trainer, recipe = self.training.trainer, self.training.recipe
         translators = trainer.translators() if self.world.leads else {}
         for direction in directions or translators:
             path, module = self.run.weights(direction, best), translators[direction]
             path.parent.mkdir(exist_ok=True)
-            save_translator(path, module, recipe=self.document, direction=direction, step=trainer.step, names=names)
+            save_translator(path, module, recipe=recipe, direction=direction, step=trainer.step)

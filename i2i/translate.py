@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from i2i import __version__, checkpoint
+from i2i import checkpoint
 from i2i.data.table import DataOptions
-from i2i.device import memory_is_full
+from i2i.device import as_written, memory_is_full
 from i2i.errors import I2IError, Problem
-from i2i.files import write_tensors
 from i2i.images.intake import Intake
 from i2i.method import Method, size_multiple
 from i2i.options import validate
 from i2i.recipe import check_required, resolve_method
 from i2i.registry import Registry
 from i2i.run import Run
+from i2i.weights import described, needed_plugins, needs
 
 Direction = Literal["ab", "ba"]
 
@@ -39,12 +39,15 @@ class Translator:
         names: of the domain it takes and of the one it gives.
         intakes: the channels and values of both.
         direction: from domain a to domain b, or back.
+        compute: what computes in the place of the module, see `i2i.backends.choose`; it is told whether images have
+            more than 8 bits.
     """
 
     module: nn.Module
     names: tuple[str, str] = ("a", "b")
     intakes: tuple[Intake, Intake] = (Intake(), Intake())
     direction: Direction = "ab"
+    compute: Callable[[Tensor, bool], Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -52,7 +55,7 @@ class Translator:
         return next(self.module.parameters()).device
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, deep: bool = False) -> Tensor:
         """(N, n_in, H, W) to (N, n_out, H, W), in [-1, 1], float32, in evaluation mode, the random state untouched.
 
         Sizes other than multiples of the network's `size_multiple` are padded by reflection and cropped back. Raises
@@ -64,7 +67,7 @@ class Translator:
         with evaluating(self.module):
             try:
                 padded = F.pad(images, padding, mode="reflect") if any(padding) else images
-                out: Tensor = self.module(padded)
+                out: Tensor = self.compute(padded, deep) if self.compute else self.module(padded)
             except (RuntimeError, ValueError) as error:
                 if min(height, width) >= max(32, multiple) or memory_is_full(error):
                     raise
@@ -79,7 +82,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     modes = {m: m.training for m in module.modules()}
     device = next(module.parameters()).device
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with as_written(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             module.eval()
             yield
     finally:
@@ -87,49 +90,30 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             m.training = training
 
 
-def save_translator(
-    path: Path, module: nn.Module, *, recipe: Mapping[str, Any], direction: str, step: int, names: tuple[str, str]
-) -> None:
-    """Writes weights that describe themselves: the resolved recipe travels in the metadata. Raises OSError."""
-    about = {"i2i": __version__, "direction": direction, "step": step, "names": list(names), "recipe": recipe}
-    write_tensors(path, module.state_dict(), {"i2i": json.dumps(about)})
-
-
-def described(path: Path) -> dict[str, Any]:
-    """What a weights file says of itself: recipe, direction, step, names. Raises I2IError for any other file."""
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("i2i", "null"))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise I2IError(Problem(str(path), f"is no safetensors file, or is damaged: {error}")) from None
-    if not isinstance(about, dict) or not {"recipe", "direction", "names"} <= about.keys():
-        message = (
-            "says nothing of its recipe; i2i writes it into ab.safetensors and ba.safetensors, and `i2i import` too"
-        )
-        raise I2IError(Problem(str(path), message))
-    return about
-
-
 def load_translator(path: Path, registry: Registry, plugins: Mapping[str, Any]) -> Translator:
     """A translator from its weights file. Raises I2IError for any other file and for plugins that are missing."""
-    about, weights = described(path), load_file(path)
-    return build_translator(about["recipe"], about["direction"], weights, about["names"], registry, plugins, str(path))
+    return build_translator(described(path), lambda _: load_file(path), registry, plugins, str(path))
 
 
 def build_translator(
-    recipe: Mapping[str, Any],
-    direction: Direction,
-    weights: Mapping[str, Tensor],
-    names: tuple[str, str],
+    about: Mapping[str, Any],
+    weights: Callable[[Method], Mapping[str, Tensor]],
     registry: Registry,
     plugins: Mapping[str, Any],
     where: str,
 ) -> Translator:
-    """A translator from a recipe and weights: the method is laid out without memory, then given the weights."""
-    method, intakes = _lay_out(recipe, direction, registry, plugins, where)
+    """A translator: what it needs of its method is laid out without memory, then given the weights.
+
+    Args:
+        about: recipe, direction, names and plugins, as `described` gives them.
+        weights: by the translator's own names.
+        where: for messages.
+    """
+    method, intakes = _lay_out(about, registry, plugins, where)
+    direction, names = about["direction"], about["names"]
     module = method.translators()[direction]
     try:
-        module.load_state_dict(weights, assign=True)
+        module.load_state_dict(weights(method), assign=True)
     except RuntimeError as error:
         raise I2IError(Problem(where, f"the weights do not fit the recipe: {error}")) from None
     module.eval().requires_grad_(False)
@@ -139,25 +123,35 @@ def build_translator(
 
 
 def _lay_out(
-    recipe: Mapping[str, Any], direction: Direction, registry: Registry, plugins: Mapping[str, Any], where: str
+    about: Mapping[str, Any], registry: Registry, plugins: Mapping[str, Any], where: str
 ) -> tuple[Method, tuple[Intake, Intake]]:
-    """The method of a recipe, without memory, and what its domains a and b take.
+    """The method of a recipe, as far as its translators need it, without memory; what its domains a and b take.
 
     Raises I2IError if a plugin is missing or it does not translate so.
     """
+    recipe, direction = about["recipe"], about["direction"]
     problems: list[Problem] = []
-    check_required(recipe, list(plugins), problems)
-    builder = resolve_method(recipe, registry, problems) if not problems else None
+    check_required({"requires": needs(about) or []}, list(plugins), problems)
+    builder = resolve_method(recipe, registry, problems, translating=True) if not problems else None
     table = {key: value for key, value in recipe.get("data", {}).items() if key != "source"}
     options = validate(DataOptions, table, "data", problems)
     if problems or builder is None or options is None:
         raise I2IError(*(Problem(f"{where}: {p.where}", p.message) for p in problems))
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         method: Method = builder(*options.both_channels)
     if direction not in (translators := method.translators()):
         what = f"does not translate {direction[0]} to {direction[1]}" if translators else "translates nothing"
         raise I2IError(Problem(where, f"its method, {builder.qualified}, {what}"))
     return method, options.intakes
+
+
+class Undrawn(TorchFunctionMode):
+    """Leaves out what fills new weights: for a normal distribution on the meta device, torch imports its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.normal_ or getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def find_translator(
@@ -184,10 +178,11 @@ def find_translator(
     recipe = run.recipe
     names = tuple(recipe["data"]["names"])
     direction = direction_to(to, names)
+    about = {"recipe": recipe, "direction": direction, "names": names, "plugins": needed_plugins(source, at)}
     if at in ("latest", "best"):
         path = run.weights(direction, best=at == "best")
         if not path.is_file():
-            _lay_out(recipe, direction, registry, plugins, str(source))  # says so if there can be none
+            _lay_out(about, registry, plugins, str(source))  # says so if there can be none
             why = "the run stopped before its first save"
             if at == "best":
                 why = "the run kept none: it judged nothing yet, or its recipe has no eval.best_by"
@@ -199,9 +194,8 @@ def find_translator(
             Problem("--checkpoint", f"{at!r} is not there; there is: {', '.join(['latest', 'best', *map(str, have)])}")
         )
     state, _ = checkpoint.load(checkpoint.folder_of(run.checkpoints, int(at)))
-    method, _ = _lay_out(recipe, direction, registry, plugins, str(source))
-    weights = _weights_in(state, direction, method)
-    return build_translator(recipe, direction, weights, names, registry, plugins, str(source))
+    weights = partial(_weights_in, state, direction)
+    return build_translator(about, weights, registry, plugins, str(source))
 
 
 def direction_to(to: str | None, names: tuple[str, ...]) -> Direction:

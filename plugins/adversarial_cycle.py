@@ -41,6 +41,8 @@ class AdversarialCycle(Method):
         pool: history of fakes, one for each of the four discriminators.
     """
 
+    translates_with = frozenset({"generator"})
+
     def __init__(
         self,
         channels_a: int,

@@ -48,7 +48,7 @@ class BlurUp(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("filt", 4 * _binomial(channels, 1, 3, 3, 1))
+        self.register_buffer("filt", _binomial(channels, 1, 3, 3, 1, total=4))
 
     def forward(self, x: Tensor) -> Tensor:
         # A padding of 3 cuts off as much as the authors' padding of 2 and a border of 1 pixel that they drop.
@@ -154,10 +154,10 @@ class AntialiasedPatchGAN(nn.Module):
         return logits
 
 
-def _binomial(channels: int, *row: float) -> Tensor:
-    """(channels, 1, n, n): a filter of sum 1 for each channel, the product of a row with itself."""
-    one = torch.tensor(row)
-    return (one[:, None] * one / one.sum() ** 2).repeat(channels, 1, 1, 1)
+def _binomial(channels: int, *row: float, total: float = 1.0) -> Tensor:
+    """(channels, 1, n, n): a filter of this sum for each channel, the product of a row with itself."""
+    one = torch.tensor([[total * x * y / sum(row) ** 2 for y in row] for x in row])
+    return one.repeat(channels, 1, 1, 1)
 
 
 @hookimpl

@@ -38,6 +38,8 @@ class Colorization(Method):
         reconstruction: distance of the ab that the generator gives and those of the image.
     """
 
+    translates_with = frozenset({"generator"})
+
     def __init__(
         self,
         channels_a: int,

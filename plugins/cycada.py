@@ -46,6 +46,7 @@ class CyCADA(Method):
     """
 
     needs = frozenset({"label_a"})
+    translates_with = frozenset({"generator"})
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class Pix2Pix(Method):
     """
 
     paired = True
+    translates_with = frozenset({"generator"})
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ class StyleTransfer(Method):
         variation: roughness of a translation.
     """
 
+    translates_with = frozenset({"generator"})
+
     def __init__(
         self,
         channels_a: int,

@@ -10,7 +10,7 @@ from i2i import hookimpl
 from i2i.engine import Engine
 from i2i.recipe import resolve
 from i2i.run import Run
-from i2i.translate import save_translator
+from i2i.weights import save_translator
 
 
 class Identity(nn.Module):
@@ -42,6 +42,5 @@ def run(folder: Path, **data) -> Run:
     run = Run.create(folder / "runs", "identity")
     run.write_about(recipe.document(), {"plugins": {"identity": {"origin": __file__}}})
     for direction, module in recipe.method(*recipe.data.both_channels).translators().items():
-        about = {"recipe": recipe.document(), "direction": direction, "step": 0, "names": recipe.data.names}
-        save_translator(run.weights(direction), module, **about)
+        save_translator(run.weights(direction), module, recipe=recipe, direction=direction, step=0)
     return run

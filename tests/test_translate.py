@@ -1,5 +1,8 @@
 """Weights that describe themselves; images of any size out as they came in."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -7,11 +10,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from i2i.errors import I2IError
+from i2i.files import write_tensors
 from i2i.images.intake import Intake
 from i2i.images.values import Range
 from i2i.recipe import resolve
 from i2i.run import Run
-from i2i.translate import Translator, find_translator, save_translator
+from i2i.translate import Translator, find_translator
+from i2i.weights import save_translator
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,9 @@ def test_a_weights_file_knows_its_direction(trained, engine, tmp_path, direction
     loop, run = trained
     path = tmp_path / "x.safetensors"
     module = loop.training.trainer.translators()[direction]
-    save_translator(path, module, recipe=run.recipe, direction=direction, step=0, names=("horse", "zebra"))
+    recipe = loop.training.recipe
+    recipe = replace(recipe, data=recipe.data.model_copy(update={"names": ("horse", "zebra")}))
+    save_translator(path, module, recipe=recipe, direction=direction, step=0)
     for to in right.split():
         find_translator(path, engine.registry, engine.plugins, to=to)
     for to in wrong.split():
@@ -100,7 +107,7 @@ def test_a_checkpoint_of_a_run(trained, engine):
 
 
 def test_mistakes_are_told(trained, engine, tmp_path):
-    _, run = trained
+    loop, run = trained
 
     def failing(source, **options):
         with pytest.raises(I2IError) as error:
@@ -115,15 +122,13 @@ def test_mistakes_are_told(trained, engine, tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "y.safetensors")
     assert "says nothing of its recipe" in failing(tmp_path / "y.safetensors")
     assert "translates to 'b', not to 'a'" in failing(run.weights("ab"), to="a")
-    save_translator(
-        tmp_path / "z.safetensors", nn.Linear(1, 1), recipe=run.recipe, direction="ab", step=0, names=("a", "b")
-    )
+    recipe = loop.training.recipe
+    save_translator(tmp_path / "z.safetensors", nn.Linear(1, 1), recipe=recipe, direction="ab", step=0)
     assert "the weights do not fit the recipe" in failing(tmp_path / "z.safetensors")
-    missing = {**run.recipe, "requires": ["colour"]}
-    save_translator(
-        tmp_path / "m.safetensors", nn.Linear(1, 1), recipe=missing, direction="ab", step=0, names=("a", "b")
-    )
-    assert "plugin 'colour' is not loaded; add -p colour.py" in failing(tmp_path / "m.safetensors")
+    for missing in ({"plugins": ["colour"]}, {"recipe": {**run.recipe, "requires": ["colour"]}}):  # new files and old
+        about = {"recipe": run.recipe, "direction": "ab", "names": ["a", "b"], **missing}
+        write_tensors(tmp_path / "m.safetensors", {}, {"i2i": json.dumps(about)})
+        assert "plugin 'colour' is not loaded; add -p colour.py" in failing(tmp_path / "m.safetensors")
 
 
 def test_a_direction_that_the_method_does_not_learn_is_told(engine, tmp_path):
@@ -145,8 +150,7 @@ def test_weights_know_the_channels_and_values_of_their_domains(engine, tmp_path)
     translators = found.method(7, 1).translators()
     for direction, expected in (("ab", (taken, given)), ("ba", (given, taken))):
         path = tmp_path / f"{direction}.safetensors"
-        about = {"recipe": found.document(), "direction": direction, "step": 0, "names": ("a", "b")}
-        save_translator(path, translators[direction], **about)
+        save_translator(path, translators[direction], recipe=found, direction=direction, step=0)
         assert find_translator(path, engine.registry, engine.plugins).intakes == expected
 
 
@@ -156,5 +160,6 @@ def test_weights_of_older_versions_say_nothing_of_values(trained, engine, tmp_pa
     recipe["data"] = {"channels": 3, "names": ["a", "b"], "load_size": 18, "crop_size": 16, "source": {"name": "gone"}}
     path = tmp_path / "x.safetensors"
     module = loop.training.trainer.translators()["ab"]
-    save_translator(path, module, recipe=recipe, direction="ab", step=0, names=("a", "b"))
+    about = {"recipe": recipe, "direction": "ab", "step": 0, "names": ["a", "b"]}
+    write_tensors(path, module.state_dict(), {"i2i": json.dumps(about)})
     assert find_translator(path, engine.registry, engine.plugins).intakes == (Intake(), Intake())

@@ -62,16 +62,16 @@ def start(
     context.obj = plugin or []
 
 
-def start_engine(context: typer.Context, more: list[str] | None) -> Engine:
-    """An engine with the plugins given before and after the command."""
+def start_engine(context: typer.Context, more: list[str] | None, only: list[str] | None = None) -> Engine:
+    """An engine with the plugins given before and after the command, and of those installed perhaps only these."""
     from i2i.engine import Engine
 
-    return Engine([*(context.obj or []), *(more or [])])
+    return Engine([*(context.obj or []), *(more or [])], only=only)
 
 
-def check_plugins(environment: Mapping[str, Any], recipe: Mapping[str, Any], engine: Engine, command: str) -> None:
-    """Raises I2IError that says what to type if the run used plugins that are not loaded."""
-    missing = [name for name in recipe.get("requires", []) if name not in engine.plugins]
+def check_plugins(environment: Mapping[str, Any], needed: Iterable[str], engine: Engine, command: str) -> None:
+    """Raises I2IError that says what to type if plugins that a run needs are not loaded."""
+    missing = [name for name in needed if name not in engine.plugins]
     if not missing:
         return
     known = environment.get("plugins", {})

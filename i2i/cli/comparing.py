@@ -182,7 +182,7 @@ def _of_runs(
         raise I2IError(Problem(str(folder), "is a comparison under training; choose another --out"))
     runs = [Run.open(Path(thing)) for thing in things]
     for run in runs:
-        check_plugins(run.environment, run.recipe, engine, f"compare {' '.join(things)}")
+        check_plugins(run.environment, run.requires, engine, f"compare {' '.join(things)}")
     specs, trained = [metric_spec(text) for text in metrics], []
     for run in runs:
         with say.judging(run.folder.name):

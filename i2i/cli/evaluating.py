@@ -56,7 +56,7 @@ def evaluate(
     for folder in dict.fromkeys(runs):
         with collecting(problems):
             run = Run.open(folder)
-            check_plugins(run.environment, run.recipe, engine, f"eval {shlex.quote(str(folder))}")
+            check_plugins(run.environment, run.requires, engine, f"eval {shlex.quote(str(folder))}")
             with loading(quiet=as_json, doing=f"{folder.name}:") as progress:
                 found = appraise(
                     run, engine, metrics=metrics, checkpoint=checkpoint, n_images=n_images, device=device,

@@ -50,6 +50,7 @@ def translate(
     from i2i.run import Run
     from i2i.translate import find_translator
     from i2i.translating import Summary, find_inputs, translate_files, translate_stream
+    from i2i.weights import needed_plugins
 
     warn_by(lambda text: errors.print(text, soft_wrap=True, markup=False))
     wanted = _format(format) if format else None
@@ -57,10 +58,11 @@ def translate(
     places, n_left_out = find_inputs(images, None if out == STREAM else Path(out))
     if out == STREAM and len(places) > 1:
         raise I2IError(Problem("--out", f"- takes one image, not {len(places):,}; give a folder"))
-    engine = start_engine(context, plugin)
+    needed = needed_plugins(source, checkpoint)
+    engine = start_engine(context, plugin, only=needed)
     if source.is_dir():
         run = Run.open(source)
-        check_plugins(run.environment, run.recipe, engine, f"translate {shlex.quote(str(source))} …")
+        check_plugins(run.environment, needed or [], engine, f"translate {shlex.quote(str(source))} …")
     translator = find_translator(source, engine.registry, engine.plugins, to=to, at=checkpoint)
     translator.module.to(pick_device(device, "--device"))
 

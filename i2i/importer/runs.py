@@ -19,7 +19,7 @@ from i2i.importer.weights import Network, error_at
 from i2i.recipe import needs_pairs, resolve
 from i2i.run import Run
 from i2i.trainer import Trainer, players_parameters
-from i2i.translate import save_translator
+from i2i.weights import save_translator
 
 Names = Mapping[str, str]
 
@@ -60,10 +60,10 @@ def import_translator(
         "generator": network.spec,
         "data": {"source": "folders", "channels": channels, "names": list(names)},
     }
-    recipe = resolve(document, engine.registry, list(engine.plugins)).document()
+    recipe = resolve(document, engine.registry, list(engine.plugins))
     module = network.build(engine.registry)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_translator(out, module, recipe=recipe, direction="ab" if to == "b" else "ba", step=0, names=names)
+    save_translator(out, module, recipe=recipe, direction="ab" if to == "b" else "ba", step=0)
     return _remarks_on(network)
 
 
@@ -130,8 +130,7 @@ def import_run(
         state = trainer.state_dict() | {"rng": checkpoint.rng_state(trainer.device)}
         checkpoint.save(run.checkpoints, state, progress, keep=recipe.train.keep_checkpoints)
     for direction, module in trainer.translators().items():
-        about: Any = {"recipe": recipe.document(), "direction": direction, "step": 0, "names": recipe.data.names}
-        save_translator(run.weights(direction), module, **about)
+        save_translator(run.weights(direction), module, recipe=recipe, direction=direction, step=0)
     if generators_alone:
         remarks.append("no discriminators were found; training on starts with new ones")
     return run, remarks + _remarks_on(*networks.values())

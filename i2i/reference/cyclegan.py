@@ -39,6 +39,8 @@ class CycleGAN(Method):
         pool: history of fakes, one for each domain.
     """
 
+    translates_with = frozenset({"generator"})
+
     def __init__(
         self,
         channels_a: int,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from kornia.metrics import psnr
 from torch import Tensor
 
 from i2i.metric import ImageMetric, Need, Translation
@@ -38,6 +37,8 @@ class PSNR(ImageMetric):
     needs = PARTNER
 
     def values(self, translation: Translation) -> Tensor:
+        from kornia.metrics import psnr  # takes a while to import
+
         output, partner = ((images + 1) / 2 for images in pair(translation))
         each = [psnr(x, y, 1.0) for x, y in zip(output, partner, strict=True)]
         return torch.stack(each).clamp(max=MOST_DECIBEL)

@@ -51,6 +51,8 @@ class CUT(Method):
         nce: the contrast.
     """
 
+    translates_with = frozenset({"generator"})
+
     def __init__(
         self,
         channels_a: int,
@@ -122,6 +124,8 @@ class FastCUT(Method):
         nce: the contrast.
     """
 
+    translates_with = frozenset({"generator"})
+
     def __init__(
         self,
         channels_a: int,
@@ -189,6 +193,8 @@ class SinCUT(Method):
         nce: the contrast.
         identity: distance of an image of b and its own translation.
     """
+
+    translates_with = frozenset({"generator"})
 
     def __init__(
         self,

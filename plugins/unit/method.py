@@ -46,6 +46,8 @@ class UNIT(Method):
         reconstruction, cycle: distances between images; L1 is the paper's Laplacian likelihood.
     """
 
+    translates_with = frozenset({"encoder", "decoder"})
+
     def __init__(
         self,
         channels_a: int,
