@@ -16,9 +16,12 @@ def machine(cpu_time: bool) -> dict[str, Any]:
     """
     if cpu_time:
         torch.set_num_threads(1)
+    can = torch.cpu.get_capabilities()
     about = {
         "date": time.strftime("%Y-%m-%d"),
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+        "processor": can.get("cpu_name") or platform.machine(),
+        "amx": bool(can.get("amx_bf16")),
+        "avx512_bf16": bool(can.get("avx512_bf16")),
         "n_cores": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
         "clock": "processor time" if cpu_time else "wall",

@@ -1,5 +1,6 @@
 """The benchmarks on the embedded emoji: what they train, what they call shown, and that they end in a table."""
 
+import importlib
 import json
 import math
 import sys
@@ -14,6 +15,7 @@ from i2i.comparing.plan import flat
 from i2i.comparing.trained import Trained
 from i2i.comparing.variants import of_recipes
 from i2i.intervals import Estimate
+from i2i.measure import FlopCount, n_parameters
 from i2i.recipe import resolve
 from i2i.training import Training
 
@@ -146,3 +148,110 @@ def test_both_end_in_a_table_and_go_on_without_training_again(methods, ablations
             script.main()
         again = capsys.readouterr().out
         assert again[again.index("|") :] == first[first.index("|") :]
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Imports one of the scripts, and runs it with options as a user would."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def run(name: str, *options: object):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, options)])
+        importlib.import_module(name).main()
+
+    return run
+
+
+SMALLEST = ["--blocks", 1, "--width", 2, "--size", 32]
+
+
+def test_the_arithmetic_of_a_step_is_the_textbooks(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from contender import Setting, arithmetic, textbook, textbook_step
+
+    setting = Setting(size=32, blocks=1, width=2, batch=2)
+    model = textbook(setting)
+    count = FlopCount()
+    with count:
+        textbook_step(setting, model)()
+    networks = (model.g_ab, model.g_ba, model.d_a, model.d_b)
+    assert arithmetic(setting) == (count.total / 1e9, sum(n_parameters(network) for network in networks))
+
+
+def test_a_step_is_compared_with_the_textbooks(script, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import step
+
+    monkeypatch.setattr(step, "MATRIX", 64)
+    peaks = {"textbook": 100.0, "fp32": 90.0, "bf16": 50.0}
+    monkeypatch.setattr(step, "alone", lambda setting, name: {"peak_mib": peaks[name]})
+    script("step", *SMALLEST, "--steps", 5, "--variants", "fp32", "bf16", "--out", tmp_path / "step.json")
+    found = json.loads((tmp_path / "step.json").read_bytes())
+    (row,) = found["rows"]
+    assert {"date", "processor", "amx", "n_threads", "torch"} <= found.keys()
+    assert (row["size"], row["blocks"], row["width"], row["batch"]) == (32, 1, 2, 1)
+    assert [*row["who"]] == ["textbook", "fp32", "bf16"]
+    textbook, _, bf16 = row["who"].values()
+    medians = [np.median(who["seconds"]) for who in (textbook, bf16)]
+    assert len(bf16["seconds"]) == 5 and bf16["bar"] is None
+    assert bf16["times"] == pytest.approx(medians[0] / medians[1])
+    assert bf16["gflops"] == pytest.approx(row["gflop"] / medians[1])
+    assert bf16["share"] == pytest.approx(bf16["gflops"] / row["matrix_gflops"]["bf16"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3 and len({line.count("|") for line in lines}) == 1
+    assert "| 0.50 |" in lines[-1]  # of the textbook's memory
+
+
+def test_costs_that_follow_the_arithmetic_are_as_expected(script, monkeypatch, tmp_path):
+    """Of processes that hold 200 MiB, compute 10 GFLOP/s and keep 2000 bytes for each pixel, image and channel."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import growth
+
+    def alone(setting, name, n_steps, seconds):
+        gflop, n = growth.arithmetic(setting)
+        activations = 2000 * setting.size**2 * setting.batch * setting.width
+        mib = (16 * n + activations) / 2**20
+        return {"seconds": [gflop / 10] * n_steps, "built_mib": 200 + 4 * n / 2**20, "peak_mib": 200 + mib}
+
+    monkeypatch.setattr(growth, "alone", alone)
+    series = ["--size", 32, 64, "--batch", 1, 3, "--width", 4, 8, "--base", 32, 1, 4, "--blocks", 1]
+    script("growth", *series, "--variants", "bf16", "--out", tmp_path / "growth.json")
+    points = json.loads((tmp_path / "growth.json").read_bytes())["points"]
+    assert [(p["size"], p["batch"], p["width"]) for p in points] == [(32, 1, 4), (64, 1, 4), (32, 3, 4), (32, 1, 8)]
+    for p in points:
+        assert p["seconds"][0] == pytest.approx(p["expected_seconds"])
+        assert p["peak_mib"] == pytest.approx(p["expected_mib"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["textbook", "bf16"])
+def test_a_contender_alone_tells_its_peak(monkeypatch, name):
+    """16 bytes for each of a million parameters, at least, on top of what it held before the first step."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from contender import Setting, alone, arithmetic
+
+    setting = Setting(size=32, blocks=1, width=16)
+    found = alone(setting, name, n_steps=2)
+    assert len(found["seconds"]) == 2
+    assert found["peak_mib"] - found["built_mib"] > 12 * arithmetic(setting)[1] / 2**20
+
+
+def test_precisions_are_compared_by_metrics_and_losses(script, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import precision
+
+    monkeypatch.setattr(precision, "METRICS", ["l1"])
+    options = ["--steps", 4, "--width", 2, "--blocks", 1, "--seeds", 1, "--out", tmp_path]
+    script("precision", *options)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    found = json.loads((tmp_path / "results.json").read_bytes())
+    assert [*found["trainings"]] == ["fp32", "bf16"]
+    means = {}
+    for name, (training,) in found["trainings"].items():
+        logs = map(json.loads, (tmp_path / name / "seed-0" / "metrics.jsonl").read_text().splitlines())
+        means[name] = training["estimates"]["loss.cycle_a"]["value"]
+        assert means[name] == pytest.approx(np.mean([log["loss"]["cycle_a"] for log in logs]))
+        assert json.loads((tmp_path / name / "seed-0" / "environment.json").read_bytes())["precision"] == name
+    assert len(lines) == 2 + 2 + 8  # L1 of both directions, and eight losses
+    (line,) = (line for line in lines if "cycle a" in line)
+    assert f"| {means['fp32']:.4f} | {means['bf16']:.4f} |" in line
