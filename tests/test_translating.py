@@ -398,7 +398,7 @@ def test_nothing_is_replaced_unasked_and_images_to_translate_never(tmp_path):
 def test_what_is_there_is_not_decoded_again(tmp_path, monkeypatch):
     folder = tiny.write_images(tmp_path / "in", 2)
     translated(identity(), folder, tmp_path / "out")
-    monkeypatch.setattr("i2i.translating.files.read", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr("i2i.translating.work.read", lambda *_: pytest.fail("was decoded"))
     assert translated(identity(), folder, tmp_path / "out").present == 2
 
 
@@ -489,7 +489,7 @@ def test_a_full_disk_ends_it_at_once(tmp_path, monkeypatch):
         to.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("i2i.translating.files.write", full)
+    monkeypatch.setattr("i2i.translating.work.write", full)
     with pytest.raises(OSError, match="No space left") as error:
         translated(identity(), folder, tmp_path / "out")
     assert Path(error.value.filename).parent == tmp_path / "out"

@@ -206,7 +206,7 @@ def test_a_full_disk_is_one_message(i2i, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("i2i.translating.files.write", full)
+    monkeypatch.setattr("i2i.translating.work.write", full)
     told = i2i("in", "-o", "out")
     assert told.code == 2 and told.out.decode().startswith("0 of 8 images translated")
     assert told.err.count("error:") == 1 and "No space left on device" in told.err

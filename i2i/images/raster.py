@@ -14,11 +14,11 @@ import numpy as np
 from i2i.errors import I2IError, Problem
 from i2i.images.picture import Pixels
 
-WHOLE = slice(None)
-
 
 class Raster:
-    """(pages, H, W, C) on disk. Gone when it is closed, or when the process ends, in whatever way.
+    """(pages, H, W, C) on disk, of a file whose pages' samples are taken together. Gone when it is closed.
+
+    Or when the process ends, in whatever way: where the system can, the file has no name.
 
     It reads and writes explicitly, since the pages of a memory map would count as memory of the process.
 
@@ -36,25 +36,31 @@ class Raster:
         if (free := shutil.disk_usage(where).free) < n_bytes:
             needs = f"a temporary file of {n_bytes / 2**30:.1f} GiB, and {where} has {free / 2**30:.1f} GiB left"
             raise I2IError(Problem("image", f"needs {needs}; make room, or name another folder by TMPDIR"))
+        self._where = where
         self._file = tempfile.TemporaryFile(dir=where)  # noqa: SIM115 (closed by `close`)
         self._file.truncate(n_bytes)  # sparse: takes no room yet
 
     def close(self) -> None:
         self._file.close()
 
-    def read(self, rows: slice = WHOLE, columns: slice = WHOLE, page: int = 0) -> Pixels:
-        """(h, w, C) of a page; 0 where nothing was written."""
+    def read(self, rows: slice, columns: slice) -> Pixels:
+        """(h, w, pages * C); 0 where nothing was written."""
         (top, bottom, _), (left, right, _) = rows.indices(self.shape[1]), columns.indices(self.shape[2])
-        values = np.empty((bottom - top, right - left, self.shape[3]), self.dtype)
-        for line in self._lines(values, top, left, page):
-            self._file.readinto(line)
-        return values
+        values = np.empty((self.shape[0], bottom - top, right - left, self.shape[3]), self.dtype)
+        for page, samples in enumerate(values):
+            for line in self._lines(samples, top, left, page):
+                self._file.readinto(line)
+        return values[0] if len(values) == 1 else np.concatenate(values, 2)
 
     def write(self, top: int, left: int, values: Pixels, page: int = 0) -> None:
-        """Values (h, w, C) from a row and a column on."""
+        """Samples (h, w, C) of a page from a row and a column on. Raises I2IError where the disk is full."""
         values = np.ascontiguousarray(values, self.dtype)
-        for line in self._lines(values, top, left, page):
-            self._file.write(line)
+        try:
+            for line in self._lines(values, top, left, page):
+                self._file.write(line)
+        except OSError as error:
+            message = f"its temporary file in {self._where} cannot be written: {error.strerror}; TMPDIR names another"
+            raise I2IError(Problem("image", message)) from None
 
     def _lines(self, values: Pixels, top: int, left: int, page: int) -> Iterator[memoryview]:
         """Parts of `values` that lie together in the file, which stands where each begins: rows, or all at once."""

@@ -42,8 +42,7 @@ class Regions:
 
     def read(self, rows: slice, columns: slice) -> Picture:
         """The region, equal to that of the picture that `i2i.images.read` gives."""
-        samples = np.concatenate([self._raster.read(rows, columns, page) for page in range(self.header.pages)], 2)
-        colour = self.header.colour
+        samples, colour = self._raster.read(rows, columns), self.header.colour
         if self.header.alpha:
             return Picture(samples[:, :, :-1], colour, samples[:, :, -1], self._stored)
         return Picture(samples, colour, stored=self._stored)

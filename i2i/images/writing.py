@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -47,24 +48,21 @@ def write(picture: Picture, to: Path | BinaryIO, format: str) -> None:
         to.write(buffer.getbuffer())
 
 
-def write_regions(outline: Picture, read: Read, to: Path, format: str) -> None:
+def write_regions(outline: Picture, read: Read, to: Path | BinaryIO, format: str) -> None:
     """Writes a picture that memory does not hold: TIFF, PNG and NPY in bands. Others are put together in memory.
 
     Args:
         outline: of its size, type and colours, with all that its file said; its pixels are not looked at.
         read: gives its samples.
-        to, format: as above.
+        to: a file, replaced if it is there, or a stream that is read and written back and forth.
+        format: as above.
 
     Raises as above.
     """
     outline, (width, height) = fitting(outline, format), outline.size
-    with to.open("w+b") as file:
-        if format == "tiff":
-            write_tiff(outline, file, read)
-        elif format == "png":
-            write_png_rows(outline, read, file)
-        elif format == "npy":
-            _write_npy_rows(outline, read, file)
+    with to.open("w+b") if isinstance(to, Path) else nullcontext(to) as file:
+        if format in _BY_BANDS:
+            _BY_BANDS[format](outline, file, read)
         else:
             samples = read(slice(0, height), slice(0, width))
             alpha = None if outline.alpha is None else samples[:, :, -1]
@@ -152,7 +150,7 @@ def _write_npy(picture: Picture, file: BinaryIO) -> None:
     np.save(file, _array(picture), allow_pickle=False)
 
 
-def _write_npy_rows(outline: Picture, read: Read, file: BinaryIO) -> None:
+def _write_npy_rows(outline: Picture, file: BinaryIO, read: Read) -> None:
     (width, height), n = outline.size, outline.pixels.shape[2] + (outline.alpha is not None)
     flat = n == 1 and outline.stored.other.get("ndim", 2) == 2
     about = {"shape": (height, width) if flat else (height, width, n), "fortran_order": False}
@@ -195,3 +193,11 @@ _WRITERS: dict[str, Callable[[Picture, BinaryIO], None]] = {
     "npy": _write_npy,
     "npz": _write_npz,
 }
+
+_BY_BANDS: dict[str, Callable[[Picture, BinaryIO, Read], None]] = {
+    "png": write_png_rows,
+    "tiff": write_tiff,
+    "npy": _write_npy_rows,
+}
+BY_BANDS = tuple(_BY_BANDS)
+"""Formats of which no more than some rows are in memory while they are written."""

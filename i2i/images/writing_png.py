@@ -41,7 +41,7 @@ def write_png(picture: Picture, file: BinaryIO) -> None:
     file.write(memoryview(encoded)[_HEADER:])
 
 
-def write_png_rows(outline: Picture, read: Read, file: BinaryIO) -> None:
+def write_png_rows(outline: Picture, file: BinaryIO, read: Read) -> None:
     """Writes such a picture that memory does not hold, filtered and compressed in the same way.
 
     Args:

@@ -4,85 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from io import BytesIO
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
 
 from i2i.device import memory_is_full
 from i2i.errors import I2IError, Problem
-from i2i.files import replacing
-from i2i.images import Stored, UnreadableImage, header, read, write
+from i2i.images import UnreadableImage, write
 from i2i.images.formats import Format
-from i2i.images.writing import target_format
+from i2i.images.writing import write_regions
 from i2i.translate import Translator
-from i2i.translating.pictures import Taken, Unit, give, plan, run, take
+from i2i.translating.large import translated
+from i2i.translating.pictures import Unit, give, run
 from i2i.translating.places import Place
 from i2i.translating.summary import Summary
+from i2i.translating.tiling import Tiling
+from i2i.translating.work import Large, Progress, Ready, Work, identity
 
 N_THREADS = min(4, os.cpu_count() or 1)
 """That decode, and as many that encode: what waits before and after the network is bounded by this number."""
 
 _ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A picture that waits for the network, and where its translation goes."""
-
-    place: Place
-    taken: Taken
-    format: Format
-    target: Path
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is the same for all files of a command.
-
-    Args:
-        out: the folder of the translations.
-        format: of all of them; None: that of each input, or another one where it cannot hold the translation.
-        overwrite: replace what is there; never one of the images to translate.
-        sources: identities of these, as the file system has them.
-    """
-
-    translator: Translator
-    out: Path
-    format: Format | None
-    overwrite: bool
-    sources: frozenset[tuple[int, int]]
-
-    def prepare(self, place: Place) -> Ready | None:
-        """A picture read and brought to what the network takes; None if its translation is there already."""
-        found = header(place.source, str(place))  # so that what is there costs no decoding
-        planned = plan(self.translator, found)
-        format = self.format or target_format(Stored(found.format), planned.dtype, planned.channels)
-        target = self.out / place.named(format)
-        if os.path.lexists(target):
-            if _identity(target) in self.sources:
-                message = f"its translation would replace the image {target}; choose another folder with -o"
-                raise I2IError(Problem(str(place), message))
-            if not self.overwrite:
-                return None
-        return Ready(place, take(self.translator, read(place.source, str(place))), format, target)
-
-    def write(self, ready: Ready, out: Unit) -> None:
-        picture = give(self.translator, ready.taken, out)
-        try:
-            ready.target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(ready.target) as temporary:
-                write(picture, temporary, ready.format.name)
-        except OSError as error:
-            error.filename = str(ready.target)  # not the temporary name, which tells nobody anything
-            raise
 
 
 def translate_files(
@@ -94,18 +44,22 @@ def translate_files(
     format: Format | None = None,
     overwrite: bool = False,
     batch_size: int = 1,
+    tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     advance: Callable[[], None] = lambda: None,
+    progress: Progress = lambda name, done, total: None,
 ) -> None:
     """Translates files into a folder and goes on after those that cannot be translated; `summary` tells of all.
 
     Args:
         batch_size: pictures of equal size that go through the network together.
+        tiling: which images go through the network in tiles, and how.
         advance: called after each file.
+        progress: told of an image that goes in tiles how much of it is done, and of how much.
 
     Raises OSError where nothing more can be written. However it ends, no half file is left, and `summary` is right.
     """
-    sources = frozenset(filter(None, (_identity(p.source) for p in places if isinstance(p.source, Path))))
-    work = Work(translator, out, format, overwrite, sources)
+    sources = frozenset(filter(None, (identity(p.source) for p in places if isinstance(p.source, Path))))
+    work = Work(translator, out, format, overwrite, sources, tiling)
     began = time.monotonic()
     writing: deque[tuple[Ready, Future[None]]] = deque()
 
@@ -126,11 +80,16 @@ def translate_files(
         for place, future in _ahead(readers, work.prepare, places, N_THREADS):
             try:
                 ready = future.result()
+                taken = work.translate(ready, progress) if isinstance(ready, Large) else None
             except Exception as error:
                 note(place, error)
                 continue
-            if ready is not None:
+            if isinstance(ready, Ready):
                 yield ready
+            elif ready is not None and taken is not None:
+                summary.count(str(place), taken, ready.format)
+                summary.tiled[tiling.mode] += 1
+                advance()
             else:
                 summary.present += 1
                 advance()
@@ -158,28 +117,43 @@ def translate_files(
         summary.seconds = time.monotonic() - began
 
 
-def translate_stream(translator: Translator, place: Place, to: BinaryIO, format: Format | None = None) -> Summary:
+def translate_stream(
+    translator: Translator,
+    place: Place,
+    to: BinaryIO,
+    format: Format | None = None,
+    tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
+) -> Summary:
     """Translates one image into a stream: all of it, or nothing where it cannot be translated. Raises OSError."""
-    work, summary = Work(translator, Path(), format, True, frozenset()), Summary(1)
-    try:
-        ready = work.prepare(place)
-        assert ready is not None
-        encoded = BytesIO()
-        write(give(translator, ready.taken, run(translator, [ready.taken.unit])[0]), encoded, ready.format.name)
-    except Exception as error:
-        summary.problems += _problems(place, error)
-        return summary
-    to.write(encoded.getvalue())
+    work, summary = Work(translator, Path(), format, True, frozenset(), tiling), Summary(1)
+    with TemporaryFile() as encoded:
+        try:
+            ready = work.prepare(place)
+            assert ready is not None
+            if isinstance(ready, Large):
+                with translated(translator, place, ready.format.name, tiling) as done:
+                    write_regions(done.outline, done.read, encoded, ready.format.name)
+                taken = done.taken
+            else:
+                taken = ready.taken
+                write(give(translator, taken, run(translator, [taken])[0]), encoded, ready.format.name)
+        except Exception as error:
+            summary.problems += _problems(place, error)
+            return summary
+        encoded.seek(0)
+        shutil.copyfileobj(encoded, to)
     to.flush()
-    summary.count(str(place), ready.taken, ready.format)
+    if isinstance(ready, Large):
+        summary.tiled[tiling.mode] += 1
+    summary.count(str(place), taken, ready.format)
     return summary
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, prepare: Callable[[Place], Ready | None], places: Iterable[Place], n: int
-) -> Iterator[tuple[Place, Future[Ready | None]]]:
+    pool: ThreadPoolExecutor, prepare: Callable[[Place], Ready | Large | None], places: Iterable[Place], n: int
+) -> Iterator[tuple[Place, Future[Ready | Large | None]]]:
     """The work of a pool in order, at most n begun beyond the one that is waited for."""
-    begun: deque[tuple[Place, Future[Ready | None]]] = deque()
+    begun: deque[tuple[Place, Future[Ready | Large | None]]] = deque()
     for place in places:
         begun.append((place, pool.submit(prepare, place)))
         if len(begun) > n:
@@ -188,10 +162,10 @@ def _ahead(
 
 
 def _batches(pictures: Iterable[Ready], batch_size: int) -> Iterator[list[Ready]]:
-    """Pictures of equal size together; those of rare sizes wait for others, but not while many wait."""
+    """Pictures of equal size and depth together; those of rare sizes wait for others, but not while many wait."""
     waiting: dict[tuple[int, ...], list[Ready]] = {}
     for ready in pictures:
-        size = ready.taken.unit.shape[1:]
+        size = (*ready.taken.unit.shape[1:], ready.taken.deep)
         group = waiting.setdefault(size, [])
         group.append(ready)
         if len(group) == batch_size:
@@ -207,7 +181,7 @@ def _translated(
     """Each picture with what the network makes of it, or with what went wrong; one by one if memory is short."""
     results: Sequence[Unit | Exception]
     try:
-        results = run(translator, [ready.taken.unit for ready in batch], batch_size)
+        results = run(translator, [ready.taken for ready in batch], batch_size)
     except Exception as error:
         # Its traceback would keep what the network has computed, in the memory that is short.
         results = [error.with_traceback(None) if memory_is_full(error) else error] * len(batch)
@@ -231,10 +205,3 @@ def _problems(place: Place, error: BaseException) -> list[Problem]:
     if isinstance(error, OSError) and error.errno not in _ENDS_ALL:
         return [Problem(str(place), f"its translation cannot be written: {error.strerror or error}")]
     raise error
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
-    return None

@@ -12,6 +12,12 @@ from i2i.translate import Translator
 from i2i.translating.pictures import Taken
 from i2i.watch.wording import number
 
+_TILED = {
+    "exact": "equal to whole but for rounding",
+    "thumbnail": "normalized as a reduced copy of the image, not as the image itself",
+    "independent": "each tile normalized by itself, so that they may differ in brightness and colour",
+}
+
 
 @dataclass
 class Summary:
@@ -23,6 +29,7 @@ class Summary:
         present: left as they are, since there are files called as their translations would be.
         problems: what is wrong with each of the others.
         clipped: values outside the range of the domain, by the files they are in.
+        tiled: how many went through the network in tiles, by where these took their statistics from.
         types: how many have another type of pixels than their input, by (type, other type).
         formats: how many have another format, in the same way.
         seconds: from the first to the last.
@@ -33,6 +40,7 @@ class Summary:
     present: int = 0
     problems: list[Problem] = field(default_factory=list)
     clipped: dict[str, int] = field(default_factory=dict)
+    tiled: Counter[str] = field(default_factory=Counter)
     types: Counter[tuple[str, str]] = field(default_factory=Counter)
     formats: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -58,6 +66,8 @@ class Summary:
             yield f"{n:,} could not be translated; the errors say why"
         if n := self.present:
             yield f"{n:,} left as they are: they were there already; --overwrite replaces them"
+        for tiles, n in self.tiled.items():
+            yield f"{n:,} in tiles, since whole {'it takes' if n == 1 else 'each takes'} more memory; {_TILED[tiles]}"
         for (before, after), n in self.formats.items():
             yield f"{n:,} written as {FORMATS[after].title}: they were {FORMATS[before].title}"
         for (before, after), n in self.types.items():
