@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator
+from torch import Tensor
 
 from i2i.errors import I2IError, Problem
 
@@ -83,6 +84,11 @@ def pick_precision(precision: Precision, device: torch.device, *, deep: bool = F
     if precision == "auto":
         return "bf16" if multiplies_bf16(device) and not deep else "fp32"
     return precision
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. To CUDA it goes from pinned memory: a copy from any other would wait for the device."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from i2i import checkpoint
+from i2i.device import to_device
 from i2i.engine import Engine
 from i2i.errors import I2IError
 from i2i.estimate import memory_of_step
@@ -119,16 +120,8 @@ class Loop:
         trainer, options, n_steps = self.training.trainer, self.training.recipe.train, self.training.n_steps
         since, since_step = time.monotonic(), trainer.step
         for batches in self.training.data.loader(trainer.step, n_steps):
-            batches = [b.map(lambda t: t.to(trainer.device)) for b in batches]
-            if (
-                trainer.step == running.start + 1 and not self.training.compiled
-            ):  # the optimizers have their states by now
-                metrics, self.environment["memory"] = memory_of_step(trainer, batches)
-                self.tell(f"memory    {in_bytes(self.environment['memory'])} of weights, optimizers and activations")
-                if self.world.leads:
-                    self.run.write_about(self.saver.document, self.environment)
-            else:
-                metrics = trainer.train_step(batches)
+            batches = [b.map(lambda t: to_device(t, trainer.device)) for b in batches]
+            metrics = trainer.train_step(batches)
             step = trainer.step
             if step == running.start + 1 and self.training.compiled:
                 self.tell(f"compiled  in {duration(time.monotonic() - since)}, with the first step")
