@@ -157,7 +157,7 @@ class AntialiasedPatchGAN(nn.Module):
 def _binomial(channels: int, *row: float, total: float = 1.0) -> Tensor:
     """(channels, 1, n, n): a filter of this sum for each channel, the product of a row with itself."""
     one = torch.tensor([[total * x * y / sum(row) ** 2 for y in row] for x in row])
-    return one.repeat(channels, 1, 1, 1)
+    return one.expand(channels, 1, -1, -1).contiguous()
 
 
 @hookimpl

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.component import KINDS, describe
 from i2i.errors import I2IError
 from i2i.method import Batch, Imagines, Method, Update, size_multiple
+from i2i.registry import Builder
 from i2i.rehearsal import made_up_extras
 from i2i.trainer import Trainer, players_parameters
 from i2i.translate import evaluating
@@ -125,11 +127,15 @@ def method_imagines(build: Build) -> Iterator[str]:
             return
 
 
-def method_lays_out(build: Build) -> Iterator[str]:
-    """It can be built on the meta device, as `i2i translate` does"""
+def method_lays_out(build: Any) -> Iterator[str]:
+    """It can be built on the meta device, with nothing in the slots that its translators do without"""
+    if not isinstance(build, Builder):
+        build = Builder(describe(KINDS["method"], "method", build.func, "check"), build.keywords, "method")
     with torch.device("meta"):
-        build(3, 3)
-    yield from ()
+        whole, light = build(3, 3).translators(), build.translating()(3, 3).translators()
+    for direction, module in whole.items():
+        if lost := module.state_dict().keys() - light[direction].state_dict().keys():
+            yield f"translator {direction!r} has {min(lost)!r} from a slot that `translates_with` does not name"
 
 
 def _imagined(method: Any, seed: int) -> dict[str, Tensor]:
