@@ -73,6 +73,11 @@ class Taken:
     unit: Unit
     clipped: int
 
+    @property
+    def deep(self) -> bool:
+        """Whether it or its translation has more than 8 bits."""
+        return max(self.picture.pixels.dtype.itemsize, self.plan.dtype.itemsize) > 1
+
 
 def take(translator: Translator, picture: Picture) -> Taken:
     """Raises ValueError for a picture that the domain cannot take."""
@@ -130,11 +135,15 @@ def give(translator: Translator, taken: Taken, out: Unit) -> Picture:
     return Picture(pixels, colour, alpha, stored)
 
 
-def run(translator: Translator, units: Sequence[Unit], batch_size: int = 1) -> list[Unit]:
-    """Each (pages, n_in, H, W) of one size to (pages, n_out, H, W), `batch_size` pages of whatever picture at once."""
-    pages = torch.from_numpy(np.concatenate(units))
-    out = [translator(batch.to(translator.device)).cpu() for batch in torch.split(pages, batch_size)]
-    return [part.numpy() for part in torch.split(torch.cat(out), [len(unit) for unit in units])]
+def run(translator: Translator, taken: Sequence[Taken], batch_size: int = 1) -> list[Unit]:
+    """Each unit (pages, n_in, H, W) of one size and depth to (pages, n_out, H, W).
+
+    Args:
+        batch_size: pages, of whatever picture, that go through the network at once.
+    """
+    pages, deep = torch.from_numpy(np.concatenate([one.unit for one in taken])), taken[0].deep
+    out = [translator(batch.to(translator.device), deep).cpu() for batch in torch.split(pages, batch_size)]
+    return [part.numpy() for part in torch.split(torch.cat(out), [len(one.unit) for one in taken])]
 
 
 def through(translator: Translator, pictures: Sequence[Picture]) -> list[Picture]:
@@ -146,7 +155,7 @@ def through(translator: Translator, pictures: Sequence[Picture]) -> list[Picture
     Raises ValueError for a picture that the domain cannot take, I2IError for one that the network cannot.
     """
     taken = [take(translator, picture) for picture in pictures]
-    out = run(translator, [one.unit for one in taken], sum(len(one.unit) for one in taken))
+    out = run(translator, taken, sum(len(one.unit) for one in taken))
     return [give(translator, one, values) for one, values in zip(taken, out, strict=True)]
 
 
