@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
@@ -34,13 +34,18 @@ def gmacs(module: Callable[..., Any], *inputs: Tensor) -> float:
     return counter.total / 2e9
 
 
-_FORMULAS: dict[Any, Callable[..., int]] = {
-    **flop_registry,  # without the attention of the CPU, whose arguments are those of the other fused ones
-    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
-    aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
-        aten._scaled_dot_product_flash_attention_backward
-    ],
-}
+@cache
+def _formulas() -> dict[Any, Callable[..., int]]:
+    """Of floating-point operations, by operator."""
+    from torch.utils.flop_counter import flop_registry  # imports triton too
+
+    return {
+        **flop_registry,  # without the attention of the CPU, whose arguments are those of the other fused ones
+        aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+            aten._scaled_dot_product_flash_attention_backward
+        ],
+    }
 
 
 class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -55,7 +60,7 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if (formula := _FORMULAS.get(func._overloadpacket)) is not None:
+        if (formula := _formulas().get(func._overloadpacket)) is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
 
