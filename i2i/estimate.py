@@ -1,16 +1,14 @@
-"""What a run will take: parameters, memory and time, from its first steps."""
+"""What a run will take: memory and time, from its first steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from torch import Tensor, nn
-
-from i2i.measure import FlopCount, in_bytes, n_parameters, now, peak_memory
-from i2i.method import Batch, Method
-from i2i.trainer import Trainer
+from i2i.forecast import Forecast
+from i2i.measure import in_bytes, now, three_digits
+from i2i.memory import peak_memory
+from i2i.training import Training
 from i2i.watch.wording import duration
 
 
@@ -19,74 +17,45 @@ class Estimate:
     """What a run will take.
 
     Args:
-        parameters: that each player learns.
-        gmacs_per_step: multiply-accumulates in 10⁹, forward and backward.
-        bytes: memory for weights, gradients, optimizer states and activations at their peak.
+        step: as it was foreseen.
+        peak: bytes that the process held at most in the measured steps, Python and torch included.
         seconds_per_step: measured.
         n_steps: of the run.
+        steps_per_epoch: of its data.
     """
 
-    parameters: Mapping[str, int]
-    gmacs_per_step: float
-    bytes: int
+    step: Forecast
+    peak: int
     seconds_per_step: float
     n_steps: int
+    steps_per_epoch: float
 
     @property
     def seconds(self) -> float:
         return self.seconds_per_step * self.n_steps
 
 
-def estimate(method: Method, step: Callable[[], object], *, n_steps: int) -> Estimate:
-    """Plays four steps and measures them: the first two for memory, the last two for time.
-
-    Args:
-        step: plays a training step of `method` and changes its weights. The first must be the trainer's first, so that
-            the memory of the optimizers is seen.
-        n_steps: of the whole run.
-    """
-    device = next(method.parameters()).device
-    counter = FlopCount()
-
-    def counted() -> None:
-        with counter:
-            step()
-        step()  # the optimizers' states are there now, beside the activations
-
-    held = _bytes_of((*method.parameters(), *method.buffers()))
-    peak = peak_memory(counted, device)
-    seconds = []
-    for _ in range(2):
-        start = now(device)
-        step()
-        seconds.append(now(device) - start)
-    players = {name: n_parameters(nn.ModuleList(modules)) for name, modules in method.players().items()}
-    return Estimate(players, counter.total / 2e9, held + peak, mean(seconds), n_steps)
-
-
-def memory_of_step(trainer: Trainer, batches: Sequence[Batch]) -> tuple[dict[str, Tensor], int]:
-    """A training step as it is, its results, and the bytes that weights, optimizer states and activations took.
-
-    Not for the first step, which makes the optimizers' states.
-    """
-    metrics: dict[str, Tensor] = {}
-    method, optimizers = trainer.method, trainer.optimizers.values()
-    states = (value for o in optimizers for state in o.state.values() for value in state.values())
-    held = _bytes_of((*method.parameters(), *method.buffers(), *(v for v in states if isinstance(v, Tensor))))
-    peak = peak_memory(lambda: metrics.update(trainer.train_step(batches)), trainer.device)
-    return metrics, held + peak
-
-
-def _bytes_of(tensors: Iterable[Tensor]) -> int:
-    storages = {t.untyped_storage()._cdata: t.untyped_storage() for t in tensors}
-    return sum(storage.nbytes() for storage in storages.values())
+def estimate(training: Training, step: Forecast) -> Estimate:
+    """Plays three steps: one to warm up, or to compile, and two to measure. The weights change."""
+    trainer, seconds = training.trainer, []
+    batches = [batch.map(lambda t: t.to(trainer.device)) for batch in training.data.batches(0)]
+    for _ in range(3):
+        start = now(trainer.device)
+        trainer.train_step(batches)
+        seconds.append(now(trainer.device) - start)
+    peak = peak_memory(trainer.device)
+    return Estimate(step, peak, mean(seconds[1:]), training.n_steps, training.data.steps_per_epoch)
 
 
 def lines(estimate: Estimate) -> list[tuple[str, str]]:
     """The estimate as rows of what and how much."""
+    step, pace = estimate.step, estimate.seconds_per_step
+    parts = {"weights": step.weights, "optimizers": step.optimizers, "activations and gradients": step.activations}
+    held = ", ".join(f"{part} {in_bytes(n)}" for part, n in parts.items())
+    times = f"{duration(pace * estimate.steps_per_epoch)} per epoch, {duration(estimate.seconds)} in all"
     return [
-        *((f"parameters of the {player}", f"{n:,}") for player, n in estimate.parameters.items()),
-        ("GMACs per step", f"{estimate.gmacs_per_step:.3g}"),
-        ("memory", f"{in_bytes(estimate.bytes)}"),
-        ("time", f"{duration(estimate.seconds)}: {estimate.n_steps:,} steps of {estimate.seconds_per_step:.3g} s"),
+        *((f"parameters of the {player}", f"{n:,}") for player, n in step.parameters.items()),
+        ("GMACs per step", three_digits(step.gmacs)),
+        ("memory", f"{in_bytes(estimate.peak)} at the peak ({held})"),
+        ("time", f"{times}: {estimate.n_steps:,} steps of {pace:.3g} s"),
     ]

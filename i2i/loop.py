@@ -17,9 +17,9 @@ from i2i import checkpoint
 from i2i.device import to_device
 from i2i.engine import Engine
 from i2i.errors import I2IError
-from i2i.estimate import memory_of_step
 from i2i.judging import Judge
 from i2i.measure import in_bytes
+from i2i.memory import peak_memory
 from i2i.run import Run
 from i2i.sampling import imagined, sample
 from i2i.saving import Saver
@@ -58,6 +58,7 @@ class Loop:
         """Goes on from the newest whole checkpoint, exactly. Raises I2IError."""
         self._hold()
         progress = self.saver.load()
+        self.environment = {k: v for k, v in self.run.environment.items() if k == "memory"} | self.environment
         self.seconds = progress["seconds"]
         self._slow_down(progress.get("slower", 1.0))
         with self.world.together():
@@ -123,6 +124,8 @@ class Loop:
             batches = [b.map(lambda t: to_device(t, trainer.device)) for b in batches]
             metrics = trainer.train_step(batches)
             step = trainer.step
+            if step == running.start + 2:  # the first one makes the states of the optimizers
+                self._tell_memory()
             if step == running.start + 1 and self.training.compiled:
                 self.tell(f"compiled  in {duration(time.monotonic() - since)}, with the first step")
             self.audience.ticked(running, step)
@@ -146,6 +149,12 @@ class Loop:
             if stop:
                 return stop
         return ""
+
+    def _tell_memory(self) -> None:
+        self.environment["peak_memory"] = peak_memory(self.training.trainer.device)
+        self.tell(f"memory    {in_bytes(self.environment['peak_memory'])} at the peak of the first two steps")
+        if self.world.leads:
+            self.run.write_about(self.saver.document, self.environment)
 
     def _log(
         self, running: Running, values: dict[str, float], images_per_second: float, samples: bool, judges: bool

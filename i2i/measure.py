@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
@@ -139,10 +139,16 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int:
         run()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
-    live = _LiveStorages()
+    live = LiveStorages()
     with live:
         run()
     return live.peak
+
+
+def bytes_of(values: Iterable[Any]) -> int:
+    """Bytes of the tensors among them; of those that share memory once."""
+    storages = {v.untyped_storage()._cdata: v.untyped_storage() for v in values if isinstance(v, Tensor)}
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def three_digits(value: float) -> str:
@@ -158,7 +164,7 @@ def in_bytes(value: float) -> str:
     return f"{value:.0f} B"
 
 
-class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all storages that operators return while this is on, until they die."""
 
     def __init__(self) -> None:

@@ -14,8 +14,11 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from i2i.data.geometry import Sides
 from i2i.errors import I2IError
+from i2i.forecast import Forecast
+from i2i.measure import in_bytes
 from i2i.method import Method, size_multiple
 from i2i.receptive_field import receptive_field
+from i2i.recipe import Recipe
 from i2i.registry import Builder
 from i2i.rehearsal import Rehearsal, Shape, Shown, Stage
 
@@ -68,6 +71,20 @@ def examine(
     layers = dict(method.named_modules())
     findings = [*_failure(method, seen, stage, size_key), *_normalizations(method, layers, seen, stage)]
     return [*findings, *_fields(method, layers, seen, builder)]
+
+
+def shortage(step: Forecast, free: int, recipe: Recipe) -> list[Finding]:
+    """A warning if a step takes more memory than the `free` bytes that there are, and what would need less."""
+    if step.growth <= free:
+        return []
+    data, train = recipe.data, recipe.train
+    helps = [f"a smaller {data.size_key}"]
+    if data.batch_size > 1:
+        helps.append(f"data.batch_size = 1 with train.accumulate = {data.batch_size * train.accumulate}")
+    if not train.checkpoint_activations:
+        helps.append("train.checkpoint_activations = true")
+    needs = f"training takes about {in_bytes(step.growth)} of memory, and {in_bytes(free)} are free"
+    return [Finding("warning", "train", f"{needs}; less need {', '.join(helps)}")]
 
 
 def _uneven(smallest: Sides, seen: Rehearsal) -> Finding:

@@ -37,6 +37,7 @@ class TrainOptions(Options):
     precision: Precision = "auto"
     compile: Compile = "auto"
     accumulate: Annotated[int, Ge(1)] = 1
+    checkpoint_activations: bool = False
     clip: Annotated[float, Ge(0)] = 0.0
     ema: Annotated[float, Ge(0), Lt(1)] = 0.0
     log_every: Annotated[int, Ge(1)] = 50

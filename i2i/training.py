@@ -13,12 +13,14 @@ import torch
 from torch import nn
 
 from i2i import __version__
+from i2i.activations import checkpoint_activations
 from i2i.compiling import Compiled, compile_networks, fault, networks_to_compile, pays
 from i2i.data import Data, Images, Source, open_data
 from i2i.device import cpu_capabilities, memory_format, pick_device, pick_precision
 from i2i.distributed import World
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem, collecting, suggest
+from i2i.forecast import Forecast
 from i2i.method import Method, size_multiple
 from i2i.optim import build as build_optimizers
 from i2i.placed import ExtraLossOptions, Placed, augment, label
@@ -42,6 +44,8 @@ class Training:
     precision: str
     world: World
     compiled: Compiled
+    forecast: Forecast | None = None
+    """What a step takes, if somebody foresaw it."""
 
     @classmethod
     def build(
@@ -80,6 +84,8 @@ class Training:
         precision = pick_precision(options.precision, device, deep=data.deep)
         n_steps = recipe.length.steps(data.steps_per_epoch)
         schedule: Schedule = recipe.schedule(*n_steps)
+        if options.checkpoint_activations:
+            checkpoint_activations(method)
         trainer = Trainer(
             method,
             build_optimizers(recipe.optim, players_parameters(method)),
@@ -122,6 +128,7 @@ class Training:
             "n_threads": torch.get_num_threads(),
             "precision": self.precision,
             "compile": bool(self.compiled),
+            **({"memory": self.forecast.bytes} if self.forecast else {}),
             "n_steps": self.n_steps,
             "plugins": {
                 name: {"origin": p.origin, "version": p.version, "from_option": p.from_option}

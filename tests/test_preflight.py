@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from i2i import hookimpl
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem
-from i2i.estimate import Estimate, estimate, lines
+from i2i.forecast import Forecast
 from i2i.method import Batch, Method, Update
-from i2i.optim import build
-from i2i.preflight import Finding, examine
+from i2i.preflight import Finding, examine, shortage
+from i2i.recipe import resolve
 from i2i.registry import Builder
 from i2i.rehearsal import Shown, Stage
-from i2i.trainer import Trainer, players_parameters
 
 
 def cyclegan(engine: Engine, **discriminator: object) -> Builder:
@@ -248,31 +247,6 @@ def test_several_batches_per_step(engine: Engine) -> None:
     assert examine(method, crop_size=16, channels=(3, 1), batch_size=2) == []
 
 
-def test_estimate() -> None:
-    """A 1x1 convolution forward, and its weights' gradient: twice H x W x Cin x Cout. Adam holds two more copies."""
-    method = One(nn.Conv2d(256, 512, 1, bias=False))
-    optimizers = build({"name": "adam", "lr": 0.0, "betas": [0.5, 0.999]}, players_parameters(method))
-    trainer = Trainer(method, optimizers)
-    image = torch.rand(1, 256, 8, 8)
-    found = estimate(method, lambda: trainer.train_step([Batch(image, image)]), n_steps=1000)
-    assert trainer.step == 4
-    assert found.parameters == {"one": 256 * 512}
-    assert found.gmacs_per_step == 2 * 8 * 8 * 256 * 512 / 1e9
-    weights, scores = 4 * 256 * 512, 4 * 512 * 8 * 8
-    assert 4 * weights <= found.bytes <= 6 * weights + 4 * scores  # the optimizer may need scratch space
-    assert found.seconds == 1000 * found.seconds_per_step > 0
-
-
-def test_estimate_in_words() -> None:
-    told = dict(lines(Estimate({"generators": 1234}, 56.78, 2_500_000_000, 0.25, 40_000)))
-    assert told == {
-        "parameters of the generators": "1,234",
-        "GMACs per step": "56.8",
-        "memory": "2.5 GB",
-        "time": "2 h 47 min: 40,000 steps of 0.25 s",
-    }
-
-
 def test_normalizations_of_plugins_are_taken_out_of_receptive_fields() -> None:
     class Centred(nn.Module):
         """Subtracts each channel's mean."""
@@ -289,3 +263,21 @@ def test_normalizations_of_plugins_are_taken_out_of_receptive_fields() -> None:
     method = builder(3, 3)
     assert [f.where for f in examine(method, crop_size=64, channels=(3, 3))] == ["discriminator_a"]
     assert examine(method, crop_size=64, channels=(3, 3), builder=builder) == []
+
+
+def test_memory_that_is_not_there_is_told_with_what_needs_less(engine: Engine) -> None:
+    step = Forecast({"one": 1}, 1.0, weights=10**8, optimizers=2 * 10**8, activations=4 * 10**9)
+    assert step.growth > 4.2e9
+    data = {"source": {"name": "folders"}, "batch_size": 4}
+    recipe = resolve({"method": "cyclegan", "data": data, "train": {"accumulate": 2}}, engine.registry)
+    assert shortage(step, step.growth, recipe) == []
+    (finding,) = shortage(step, 10**9, recipe)
+    assert finding.level == "warning"
+    assert finding.message == (
+        "training takes about 4.64 GB of memory, and 1 GB are free; less need a smaller data.crop_size, "
+        "data.batch_size = 1 with train.accumulate = 8, train.checkpoint_activations = true"
+    )
+    train = {"checkpoint_activations": True}
+    recipe = resolve({"method": "cyclegan", "data": {"source": "folders"}, "train": train}, engine.registry)
+    (finding,) = shortage(step, 10**9, recipe)
+    assert finding.message.endswith("; less need a smaller data.crop_size")

@@ -112,16 +112,23 @@ def check(
     with loading() as progress:
         training = Training.build(found, progress)
     report_findings(training)
-    batches = [b.map(lambda t: t.to(training.trainer.device)) for b in training.data.batches(0)]
-    takes = estimate(training.method, lambda: training.trainer.train_step(batches), n_steps=training.n_steps)
-    for what, much in lines(takes):
+    if training.compiled:
+        _say(f"compiling {', '.join(training.compiled.networks)}, to time a step: minutes the first time")
+    assert training.forecast
+    for what, much in lines(estimate(training, training.forecast)):
         _say(f"{what}: {much}")
     _say("the recipe is sound")
 
 
 def report_findings(training: Training, warn: bool = True) -> None:
-    """Prints the warnings of the checks before the first step, if wanted, and raises I2IError with the errors."""
-    from i2i.preflight import examine
+    """Prints the warnings of the checks before the first step, if wanted, and raises I2IError with the errors.
+
+    Where warnings are wanted, foresees what a step takes as well: `training.forecast`.
+    """
+    from i2i.forecast import forecast
+    from i2i.memory import free_memory
+    from i2i.preflight import examine, shortage
+    from i2i.rehearsal import Shown
 
     data = training.data
     found = examine(
@@ -133,6 +140,12 @@ def report_findings(training: Training, warn: bool = True) -> None:
         largest=data.sizes[-1],
         size_key=data.options.size_key,
     )
+    if warn and not any(finding.level == "error" for finding in found):
+        shown, train = Shown(data.channels, training.recipe.data.batch_size), training.recipe.train
+        training.forecast = forecast(
+            training.trainer, shown, data.sizes[-1], train.accumulate, compiled=bool(training.compiled)
+        )
+        found += shortage(training.forecast, free_memory(training.trainer.device), training.recipe)
     for finding in found:
         if warn and finding.level == "warning":
             errors.print(f"[yellow]warning:[/] {escape(f'{finding.where}: {finding.message}')}", soft_wrap=True)
