@@ -4,9 +4,9 @@
 
 Each point is a process of its own: seconds of a step and peak memory. Beside them stands what the arithmetic says, from
 the one point that all three series share. Time grows as the operations do. Of memory, one part is there before the
-first step; one is for weights, gradients and the optimizer's two moments, 16 bytes for each parameter; the rest is for
-activations, and grows with pixels, images and channels. Writes all to a JSON file, and draws it with `--plot`, which
-needs matplotlib (`pip install "i2i[benchmarks]"`).
+networks are; one is for weights, gradients and the optimizer's two moments, 16 bytes for each parameter; the rest is
+for activations, and grows with pixels, images and channels. Writes all to a JSON file, and draws it with `--plot`,
+which needs matplotlib (`pip install "i2i[benchmarks]"`).
 """
 
 import argparse
@@ -37,7 +37,7 @@ def measured(setting: Setting, name: str, seconds: float) -> dict[str, Any]:
 def expected(point: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float]:
     """Seconds and MiB of a point, by arithmetic alone from the base point."""
     weights, base_weights = (p["parameters"] * MIB_PER_PARAMETER for p in (point, base))
-    process = base["built_mib"] - base_weights / 4
+    process = base["process_mib"]
     activations = base["peak_mib"] - process - base_weights
     n, n_base = (p["size"] ** 2 * p["batch"] * p["width"] for p in (point, base))
     return {
