@@ -17,9 +17,10 @@ from torch.func import functional_call
 
 from i2i.measure import peak_memory
 from i2i.method import size_multiple
-from i2i.tiles.graph import Box, Graph, trace
+from i2i.tiles.graph import Box, Graph
 from i2i.tiles.running import Run
 from i2i.tiles.sources import Padded, Reduced, Sink, Source
+from i2i.tiles.tracing import trace
 from i2i.translate import evaluating
 
 __all__ = ["Mode", "Sink", "Source", "check", "translate", "whole_image_memory"]
@@ -39,7 +40,7 @@ def translate(
     sink: Sink,
     *,
     mode: Mode = "exact",
-    memory: int = 2 << 30,
+    memory: int = 1 << 30,
     scratch: Path | None = None,
     dtype: torch.dtype = torch.float32,
     advance: Callable[[float, float], None] = lambda done, total: None,
@@ -67,21 +68,22 @@ def translate(
         (top, bottom), (left, right) = box
         rows, columns = slice(top, min(bottom, source.height)), slice(left, min(right, source.width))
         if top < rows.stop and left < columns.stop:  # or else it is what the image was continued by
-            sink.write(rows, columns, values[..., : rows.stop - top, : columns.stop - left].float().cpu())
+            values = values[..., : rows.stop - top, : columns.stop - left]
+            sink.write(rows, columns, values.to("cpu", torch.promote_types(values.dtype, torch.float32)))
 
     def taken_apart(image: Source) -> tuple[Graph, Callable[[Box], Tensor]]:
         padded = Padded(image, size_multiple(network))
         return trace(network, image.channels, padded.height, padded.width), padded.read
 
-    limits = (memory, scratch or Path(tempfile.gettempdir()), dtype)
+    folder = scratch or Path(tempfile.gettempdir())
     with evaluating(network):
         whole = taken_apart(source)
         given = None
         if mode == "thumbnail":
-            small = Run(*taken_apart(Reduced(source, THUMBNAIL)), *limits)
+            small = Run(*taken_apart(Reduced(source, THUMBNAIL)), memory, folder, dtype)
             small(lambda box, values: None, lambda done: advance(done, small.work))
             given = small.statistics
-        run = Run(*whole, *limits, given=given, own=mode == "independent")
+        run = Run(*whole, memory, folder, dtype, given=given, own=mode == "independent")
         run(write, lambda done: advance(done, run.work))
 
 

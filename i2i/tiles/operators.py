@@ -214,9 +214,9 @@ def _noise(place: Tensor) -> Tensor:
 
 
 RULES: dict[Any, Rule] = {
-    **{packet: pixelwise for packet in (*ELEMENTWISE, *ALONG_CHANNELS)},
+    **dict.fromkeys((*ELEMENTWISE, *ALONG_CHANNELS), pixelwise),
     **{getattr(aten, name): reshaped for name in ("view", "reshape", "flatten", "unflatten", "expand", "_unsafe_view")},
-    **{packet: reduced for packet in REDUCTIONS},
+    **dict.fromkeys(REDUCTIONS, reduced),
     **{getattr(aten, name): normalized for name in ("instance_norm", "group_norm", "batch_norm")},
     aten.conv2d: convolution,
     aten.conv_transpose2d: transposed_convolution,

@@ -16,6 +16,8 @@ Cell = tuple[tuple[int, int], tuple[int, int]]
 
 TRAFFIC = 16
 """Multiply-accumulates that take about as long as bringing a number from memory and back."""
+CALL = 10_000_000
+"""And as long as calling an operator."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Pass:
     def work(self, cell: Cell) -> float:
         """What a tile costs, in multiply-accumulates."""
         wanted = self.boxes(cell)
-        return sum((v.work + TRAFFIC * v.n_channels) * area(wanted[v]) for v in self.maps if v in wanted)
+        here = (value for value in self.maps if value in wanted)
+        return sum((value.work + TRAFFIC * value.n_channels) * area(wanted[value]) + CALL for value in here)
 
 
 def planned(graph: Graph, *, at_once: bool) -> list[Pass]:
@@ -139,7 +142,7 @@ def grid(one: Pass, memory: int, itemsize: int) -> tuple[int, int]:
 
     Raises I2IError if the smallest take more than `memory` bytes.
     """
-    height, width = (max(m.size[axis] for m in one.maps) for axis in (0, 1))
+    height, width = (max(m.size[axis] for m in one.targets) for axis in (0, 1))
     best: tuple[float, int, int] | None = None
     for across in _halvings(width):
         down = next((n for n in _halvings(height) if one.memory(_middle(n, across), itemsize) <= memory), None)

@@ -9,30 +9,33 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from i2i.tiles.graph import Arguments, Box, Call, Map, Whole
+from i2i.tiles.graph import Arguments, Box, Call, Map, Statistic, Whole
 
 aten = torch.ops.aten
 
-ELEMENTWISE = {
-    getattr(aten, name)
-    for name in (
-        "add sub rsub mul div neg abs square pow sqrt rsqrt reciprocal exp exp2 expm1 log log2 log10 log1p sin cos sign "
-        "floor ceil round frac lerp addcmul addcdiv clamp clamp_min clamp_max minimum maximum where gt ge lt le eq ne "
-        "logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or isnan isfinite nan_to_num masked_fill "
-        "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid log_sigmoid tanh hardtanh hardsigmoid hardswish "
-        "hardshrink softshrink softplus threshold erf tan atan asin acos sinh cosh clone contiguous to _to_copy alias "
-        "detach"
-    ).split()
-}
+
+def _packets(names: str) -> set[Any]:
+    return {getattr(aten, name) for name in names.split()}
+
+
+ELEMENTWISE = _packets(
+    """
+    add sub rsub mul div neg abs square pow sqrt rsqrt reciprocal exp exp2 expm1 log log2 log10 log1p sin cos
+    sign floor ceil round frac lerp addcmul addcdiv clamp clamp_min clamp_max minimum maximum where gt ge lt le
+    eq ne logical_not logical_and logical_or bitwise_not bitwise_and bitwise_or isnan isfinite nan_to_num
+    masked_fill relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid log_sigmoid tanh hardtanh
+    hardsigmoid hardswish hardshrink softshrink softplus threshold erf tan atan asin acos sinh cosh clone
+    contiguous to _to_copy alias detach
+    """
+)
 """Operators on numbers in the same place, broadcast."""
 
-ALONG_CHANNELS = {
-    getattr(aten, name)
-    for name in (
-        "batch_norm cat stack select permute transpose movedim unsqueeze squeeze split split_with_sizes chunk unbind "
-        "glu prelu softmax log_softmax layer_norm rms_norm linear einsum channel_shuffle linalg_vector_norm"
-    ).split()
-}
+ALONG_CHANNELS = _packets(
+    """
+    batch_norm cat stack select permute transpose movedim unsqueeze squeeze split split_with_sizes chunk unbind
+    glu prelu softmax log_softmax layer_norm rms_norm linear einsum channel_shuffle linalg_vector_norm
+    """
+)
 """Operators that mix or move channels; along rows or columns they would change the sizes of the probe, or refuse it."""
 
 PROBE = (10007, 10009)
@@ -46,11 +49,11 @@ def pixelwise(call: Call) -> Map:
     """
     packet, first = call.target._overloadpacket, call.maps[0]
     alike = all((m.axes, m.size, m.flat) == (first.axes, first.size, first.flat) for m in call.maps)
-    wholes = [value for value in _tensors(call) if isinstance(value, Whole) and _shape(value)]
+    wholes = [value for value in _tensors(call) if not isinstance(value, Map) and _shape(value)]
     if not alike or (first.flat and (packet not in ELEMENTWISE or wholes)):
         raise call.refusal()
-    dim = call.arguments.get("dim")
-    if "softmax" in str(packet) and dim % len(first.shape) - len(first.shape) in first.axes:
+    softmax = packet in (aten.softmax, aten.log_softmax)
+    if softmax and call.arguments["dim"] % len(first.shape) - len(first.shape) in first.axes:
         raise call.refusal()
     spread = packet in ELEMENTWISE
 
@@ -76,15 +79,15 @@ def _probed(call: Call, compute: Any, first: Map, spread: bool) -> Tensor:
     """What the operator gives for maps of the probe's size."""
 
     def shown(value: Any) -> Any:
-        if isinstance(value, Map) or (isinstance(value, Whole) and isinstance(value.example, Tensor)):
+        if isinstance(value, Map) or (isinstance(value, Whole | Statistic) and isinstance(value.example, Tensor)):
             shape = [*_shape(value)]
             for axis, n, probe in zip(first.axes, first.size, PROBE, strict=True):
                 if isinstance(value, Map) or (spread and len(shape) >= -axis and shape[axis] == n > 1):
                     shape[axis] = probe
             return torch.empty(shape, dtype=_dtype(value), device="meta")
-        return value
+        return torch.device("meta") if isinstance(value, torch.device) else value
 
-    known = tree_map(shown, {k: v for k, v in call.arguments.items() if k != "device"})
+    known = tree_map(shown, call.arguments)
     try:
         out: Tensor = compute(known, ((0, PROBE[0]), (0, PROBE[1])))
     except (RuntimeError, ValueError, IndexError, NotImplementedError) as error:
@@ -92,18 +95,19 @@ def _probed(call: Call, compute: Any, first: Map, spread: bool) -> Tensor:
     return out
 
 
-def _tensors(call: Call) -> list[Map | Whole]:
-    found: list[Map | Whole] = []
-    tree_map(lambda x: found.append(x) if isinstance(x, (Map, Whole)) else None, call.arguments)
+def _tensors(call: Call) -> list[Map | Whole | Statistic]:
+    found: list[Map | Whole | Statistic] = []
+    tree_map(lambda x: found.append(x) if isinstance(x, Map | Whole | Statistic) else None, call.arguments)
     return found
 
 
-def _shape(value: Map | Whole) -> tuple[int, ...]:
+def _shape(value: Map | Whole | Statistic) -> tuple[int, ...]:
     return value.shape if isinstance(value, Map) else tuple(getattr(value.example, "shape", ()))
 
 
-def _dtype(value: Map | Whole) -> torch.dtype:
-    return value.dtype if isinstance(value, Map) else value.example.dtype
+def _dtype(value: Map | Whole | Statistic) -> torch.dtype:
+    dtype: torch.dtype = value.dtype if isinstance(value, Map) else value.example.dtype
+    return dtype
 
 
 def _cut(tensor: Tensor, image: Map, box: Box) -> Tensor:

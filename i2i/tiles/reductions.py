@@ -40,8 +40,8 @@ def reduced(call: Call) -> Value:
 
     def finish(gathered: Any) -> Any:
         if isinstance(gathered, Extremes):
-            least, most = gathered.least.amin(channels, True), gathered.most.amax(channels, True)
-            results = (least,) if packet is aten.amin else (most,)
+            gathered = gathered.across(channels)
+            results = (gathered.least,) if packet is aten.amin else (gathered.most,)
         else:
             moments = gathered.across(channels)
             variance = moments.variance(correction)

@@ -149,7 +149,8 @@ def _tapped(call: Call, taps: tuple[Taps, Taps]) -> Map:
             piece = weighted(piece, axis, index - start, weights)
         return piece
 
-    return Map(call.arguments, call.layer, tuple(call.example.shape), image.axes, image.dtype, compute, need)
+    shape = tuple(call.example.shape)
+    return Map(call.arguments, call.layer, shape, image.axes, image.dtype, compute, need, scratch=True)
 
 
 def weighted(piece: Tensor, axis: int, index: Tensor, weights: Tensor | None) -> Tensor:

@@ -52,7 +52,7 @@ class Run:
         self.gathered: dict[Statistic, Gathered] = {}
         self.known: dict[Value, Any] = {}
         self.kept: dict[Map, Stored] = {}
-        for statistic, found in zip(graph.statistics, given or ()):
+        for statistic, found in zip(graph.statistics, given or (), strict=False):
             self.known[statistic] = statistic.finish(found.as_if(area(whole(statistic.map))))
 
     @property
@@ -66,7 +66,8 @@ class Run:
 
         Raises I2IError if the disk has no room.
         """
-        check_space(self.folder, self.space)
+        if self.space:
+            check_space(self.folder, self.space)
         done = 0.0
         with ExitStack() as files:
             for one, n, read_last in zip(self.passes, self.grids, last_reads(self.passes), strict=True):
@@ -96,7 +97,7 @@ class Run:
                     known[value] = value.finish(gather(value, pieces[value.map]))
                 elif (core := part(value.map, cell)) is not None:
                     more = gather(value, cut(pieces[value.map], value.map, wanted[value.map], core))
-                    self.gathered[value] = self.gathered[value] + more if value in self.gathered else more
+                    self.gathered[value] = self.gathered[value].joined(more) if value in self.gathered else more
             elif isinstance(value, Map) and value in wanted:
                 pieces[value] = self._piece(value, wanted, pieces, known)
                 core = part(value, cell)
@@ -145,10 +146,13 @@ def cut(piece: Tensor, of: Map, box: Box, smaller: Box) -> Tensor:
 
 
 def filled(piece: Tensor, of: Map, box: Box, larger: Box, value: float) -> Tensor:
-    """A piece with a value around it, as far as a larger box goes."""
+    """A piece with a value around it, as far as a larger box goes; the value alone if that lies outside."""
     if box == larger:
         return piece
-    rows, columns = zip(box, larger, strict=True)
-    around = [d for (a, b), (c, e) in (columns, rows) for d in (a - c, e - b)]
     assert of.axes == (-2, -1), "operators with borders take (…, H, W)"
-    return F.pad(piece, around, value=value)
+    (top, bottom), (left, right) = (
+        (first - start, stop - end) for (first, end), (start, stop) in zip(box, larger, strict=True)
+    )
+    if min(top, bottom, left, right) < 0:
+        return piece.new_full((*piece.shape[:-2], *(stop - start for start, stop in larger)), value)
+    return F.pad(piece, (left, right, top, bottom), value=value)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2i.tiles.graph import Box, too_small
+from i2i.tiles.graph import Box
 from i2i.tiles.resampling import reflect, taken
+from i2i.tiles.tracing import too_small
 
 BAND = 1 << 22
 """Pixels that are reduced at once."""

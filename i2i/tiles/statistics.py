@@ -30,8 +30,8 @@ class Moments:
         mean, variance = torch.batch_norm_update_stats(channels, running, running.clone(), 0.0)
         return cls(n, mean.double().reshape(shape), variance.double().reshape(shape) * n)
 
-    def __add__(self, other: Moments) -> Moments:
-        """Of both together (Chan et al. 1979, equation 2.1)."""
+    def joined(self, other: Any) -> Moments:
+        """Of the pixels of both (Chan et al. 1979, equation 2.1)."""
         n, apart = self.n + other.n, other.mean - self.mean
         squares = self.squares + other.squares + apart.square() * (self.n * other.n / n)
         return Moments(n, self.mean + apart * (other.n / n), squares)
@@ -40,16 +40,17 @@ class Moments:
         """Of all channels of these dimensions together."""
         if not dims:
             return self
-        mean = self.mean.mean(dims, keepdim=True)
+        mean = self.mean.mean([*dims], keepdim=True)
         squares = self.squares + self.n * (self.mean - mean).square()
         together = self.mean.numel() // mean.numel()
-        return Moments(self.n * together, mean, squares.sum(dims, keepdim=True))
+        return Moments(self.n * together, mean, squares.sum([*dims], keepdim=True))
 
     def as_if(self, n: int) -> Moments:
         """The same mean and variance, of n pixels."""
         return Moments(n, self.mean, self.squares * (n / self.n))
 
     def variance(self, correction: float = 0) -> Tensor:
+        """Divided by the number of pixels less `correction`."""
         return self.squares / max(self.n - correction, 0)
 
 
@@ -64,10 +65,16 @@ class Extremes:
     def of(cls, piece: Tensor, axes: tuple[int, int]) -> Extremes:
         return cls(piece.amin(axes, True), piece.amax(axes, True))
 
-    def __add__(self, other: Extremes) -> Extremes:
+    def joined(self, other: Any) -> Extremes:
+        """Of the pixels of both."""
         return Extremes(self.least.minimum(other.least), self.most.maximum(other.most))
 
+    def across(self, dims: Sequence[int]) -> Extremes:
+        """Of all channels of these dimensions together."""
+        return Extremes(self.least.amin([*dims], True), self.most.amax([*dims], True)) if dims else self
+
     def as_if(self, n: int) -> Extremes:
+        """The same, of n pixels."""
         return self
 
 
