@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i.device import pick_device
+from i2i.backends import choose
+from i2i.device import Precision, pick_device
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem
 from i2i.images import Picture, Stored
@@ -26,7 +27,8 @@ from i2i.images.picture import Pixels
 from i2i.images.profiles import fault, from_cmyk
 from i2i.images.values import Range
 from i2i.translate import Translator, direction_to, find_translator
-from i2i.translating.pictures import give, run, take
+from i2i.translating.pictures import give, header_of, run, take
+from i2i.translating.tiling import Tiling, in_memory
 from i2i.weights import needed_plugins
 
 AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
@@ -37,7 +39,9 @@ def load(
     to: str | None = None,
     checkpoint: str | int = "latest",
     device: str | torch.device = "auto",
-    plugins: Iterable[str | Path | ModuleType] = (),
+    plugins: str | Path | ModuleType | Iterable[str | Path | ModuleType] = (),
+    backend: str = "auto",
+    precision: Precision = "auto",
 ) -> Model:
     """What a run or a weights file has learned, ready to translate images.
 
@@ -46,11 +50,16 @@ def load(
         to: the domain to translate to unless `translate` says otherwise: `a`, `b` or its name. A run translates to b.
         checkpoint: `latest`, `best` by the metric that its recipe names, or the step of a checkpoint of a run.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        plugins: beside those that are installed: paths of Python files, names of modules, or modules.
+        plugins: beside those that are installed: paths of Python files, names of modules, or modules; a list, or one.
+        backend: `torch`, `compiled`, `onnx` or `openvino`; `auto` takes torch, since nothing tells how many images will
+            come, and the others take seconds to minutes to start.
+        precision: `fp32` or `bf16`; `auto` is bf16 for images of 8 bits where the hardware multiplies it natively.
 
     Raises I2IError, at once, for whatever the command line would refuse.
     """
-    return Model(Path(path).expanduser(), to, str(checkpoint), str(device), plugins)
+    choose_backend = partial(choose, backend=backend, precision=precision)
+    plugins = [plugins] if isinstance(plugins, (str, Path, ModuleType)) else plugins
+    return Model(Path(path).expanduser(), to, str(checkpoint), str(device), plugins, choose_backend)
 
 
 class Model:
@@ -62,9 +71,15 @@ class Model:
     """
 
     def __init__(
-        self, path: Path, to: str | None, checkpoint: str, device: str, plugins: Iterable[str | Path | ModuleType]
+        self,
+        path: Path,
+        to: str | None,
+        checkpoint: str,
+        device: str,
+        plugins: Iterable[str | Path | ModuleType],
+        choose_backend: Callable[[Translator], Translator],
     ) -> None:
-        self._path, self._checkpoint = path, checkpoint
+        self._path, self._checkpoint, self._choose_backend = path, checkpoint, choose_backend
         self._engine = Engine(plugins, only=needed_plugins(path, checkpoint))
         self._lock = threading.Lock()
         with _in_python():
@@ -93,6 +108,8 @@ class Model:
                 a warning.
             to: `a`, `b` or a domain's name; by default as `load` says.
 
+        An image of which a whole pass would take more memory than is free goes through the network in tiles, exactly.
+
         Channels are those of the domain translated to. The type is another one only if it cannot hold the range of that
         domain. Of an image with an alpha, the network sees its colours on the background, and the alpha comes back.
 
@@ -120,7 +137,7 @@ class Model:
         registry, plugins = self._engine.registry, self._engine.plugins
         translator = find_translator(self._path, registry, plugins, to=to, at=self._checkpoint)
         translator.module.to(self.device)
-        return translator
+        return self._choose_backend(translator)
 
     def _one(self, translator: Translator, image: Any, where: str) -> Any:
         """One image, or one batch of them, translated."""
@@ -143,9 +160,11 @@ class Model:
             assert limits is not None
             message = f"{n:,} values outside {limits.low:g} to {limits.high:g}, the range of {name!r}, are clipped"
             warnings.warn(message, stacklevel=4)
-        units = [one.unit for one in taken]
         with self._lock:
-            out = run(translator, units, sum(map(len, units)))
+            if Tiling().cuts(translator, header_of(pictures[0])):
+                out = [in_memory(translator, one.unit) for one in taken]
+            else:
+                out = run(translator, taken, sum(len(one.unit) for one in taken))
         return [give(translator, one, values) for one, values in zip(taken, out, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from i2i.cli.app import Plugins, app, check_plugins, console, errors, start_engine, tell, warn_by
@@ -20,6 +22,7 @@ from i2i.errors import I2IError, Problem, suggest
 
 if TYPE_CHECKING:
     from i2i.images.formats import Format
+    from i2i.translating import Tiling
 
 STREAM = "-"
 N_TOLD = 20
@@ -41,11 +44,19 @@ def translate(
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="`latest`, `best`, or the step of a checkpoint.")] = "latest",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, torch, compiled, onnx or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images of equal size that are translated together.")] = 1,
+    tiles: Annotated[
+        str, typer.Option(help="For images too large for the memory: auto, exact, thumbnail, independent or never.")
+    ] = "auto",
+    memory: Annotated[str | None, typer.Option(help="What an image may take, like 2GB; else what is free.")] = None,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of the largest image; 178 million.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace images that are there already.")] = False,
     plugin: Plugins = None,
 ) -> None:
     """Translate images with a run or its weights: same size, same type, same names and folders."""
+    from i2i.backends import choose
     from i2i.device import pick_device
     from i2i.run import Run
     from i2i.translate import find_translator
@@ -54,6 +65,7 @@ def translate(
 
     warn_by(lambda text: errors.print(text, soft_wrap=True, markup=False))
     wanted = _format(format) if format else None
+    tiling = _tiling(tiles, memory, max_pixels, precision)
     _check_streams(images, out)
     places, n_left_out = find_inputs(images, None if out == STREAM else Path(out))
     if out == STREAM and len(places) > 1:
@@ -65,23 +77,32 @@ def translate(
         check_plugins(run.environment, needed or [], engine, f"translate {shlex.quote(str(source))} …")
     translator = find_translator(source, engine.registry, engine.plugins, to=to, at=checkpoint)
     translator.module.to(pick_device(device, "--device"))
+    inform = partial(errors.print, soft_wrap=True, markup=False, highlight=False)
+    translator = choose(translator, backend, precision, n_images=len(places), tell=inform)
 
     if out == STREAM:
-        summary = translate_stream(translator, places[0], sys.stdout.buffer, wanted)
+        summary = translate_stream(translator, places[0], sys.stdout.buffer, wanted, tiling)
         tell(summary.problems)
         _say(summary.notes(translator), errors)
         raise typer.Exit(1 if summary.problems else 0)
     Path(out).mkdir(parents=True, exist_ok=True)
     summary, ended = Summary(len(places)), ""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy as Ctrl-C: no half file stays
-    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False, table_column=Column(max_width=24, no_wrap=True))
+    columns = (name, BarColumn(), Done(), Speed(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
             task = bar.add_task("translating", total=len(places))
             advance = partial(bar.advance, task)
+            part = bar.add_task("", visible=False, total=1.0, part=True)
+
+            def progress(name: str, done: float, total: float) -> None:
+                bar.update(part, description=Path(name).name, completed=done, total=total, visible=done < total)
+
             translate_files(
                 translator, places, Path(out), summary,
-                format=wanted, overwrite=overwrite, batch_size=batch_size, advance=advance,
+                format=wanted, overwrite=overwrite, batch_size=batch_size,
+                tiling=tiling, advance=advance, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         ended = "interrupted: "
@@ -93,12 +114,22 @@ def translate(
         if n_more := len(summary.problems) - len(told):
             _say([f"and {n_more:,} more; 2> errors.txt keeps all of them"], errors)
         done = f"{ended}{summary.written:,} of {len(places):,} images translated"
-        parts = [done, f"{translator.names[0]} to {translator.names[1]}", f"in {out}", summary.pace()]
+        by = f"by {translator.compute}" if str(translator.compute) else ""
+        parts = [done, f"{translator.names[0]} to {translator.names[1]}", f"in {out}", summary.pace(), by]
         _say([", ".join(filter(None, parts)), *summary.notes(translator)], console)
         if n_left_out:
             _say([f"{n_left_out:,} in {out} were not taken for images to translate"], console)
     if summary.problems:
         raise typer.Exit(1)
+
+
+class Done(ProgressColumn):
+    """Images of all, or of one image that goes in tiles the part in per cent."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields.get("part"):
+            return Text(f"{task.percentage:.0f} %")
+        return Text(f"{int(task.completed)}/{int(task.total or 0)}")
 
 
 class Speed(ProgressColumn):
@@ -107,7 +138,7 @@ class Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         from i2i.watch.wording import number
 
-        return Text(f"{number(task.speed)} images/s" if task.speed else "")
+        return Text(f"{number(task.speed)} images/s" if task.speed and not task.fields.get("part") else "")
 
 
 def _format(name: str) -> Format:
@@ -120,6 +151,28 @@ def _format(name: str) -> Format:
     if found is None:
         raise I2IError(Problem("--format", f"there is no format {name!r} to write{suggest(name, able)}"))
     return found
+
+
+def _tiling(tiles: str, memory: str | None, max_pixels: int | None, precision: str) -> Tiling:
+    """How large images are translated. Raises I2IError for what makes no sense."""
+    from i2i.translating import TILES, Tiling
+
+    way = next((way for way in TILES if way == tiles), None)
+    if way is None:
+        raise I2IError(Problem("--tiles", f"there is no way {tiles!r}; {', '.join(TILES)}{suggest(tiles, TILES)}"))
+    if way == "never" and memory is not None:
+        raise I2IError(Problem("--memory", "limits what tiles take, and --tiles never makes none"))
+    return Tiling(way, None if memory is None else _bytes(memory), max_pixels, bf16=precision == "bf16")
+
+
+def _bytes(text: str) -> int:
+    """Bytes, as people write them: 2GB, 1.5 GiB, 800MB. Raises I2IError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?", text.strip().lower())
+    factor = (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " ") if found else 0
+    n_bytes = int(float(found[1]) * factor) if found else 0
+    if not n_bytes:
+        raise I2IError(Problem("--memory", f"{text!r} is no amount of memory; write 2GB, 1.5GiB or 800MB"))
+    return n_bytes
 
 
 def _check_streams(images: list[str], out: str) -> None:

@@ -80,6 +80,7 @@ def translate_files(
         for place, future in _ahead(readers, work.prepare, places, N_THREADS):
             try:
                 ready = future.result()
+                ready = work.decided(ready) if isinstance(ready, Large) else ready
                 taken = work.translate(ready, progress) if isinstance(ready, Large) else None
             except Exception as error:
                 note(place, error)
@@ -129,6 +130,7 @@ def translate_stream(
     with TemporaryFile() as encoded:
         try:
             ready = work.prepare(place)
+            ready = work.decided(ready) if isinstance(ready, Large) else ready
             assert ready is not None
             if isinstance(ready, Large):
                 with translated(translator, place, ready.format.name, tiling) as done:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,8 +28,6 @@ MEMORY = 2 << 30
 _PER_PIXEL = 8192
 """Bytes: pictures of which so many for each pixel fit are not looked at closer."""
 
-_one_at_a_time = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Tiling:
@@ -41,25 +38,35 @@ class Tiling:
             everything through whole.
         memory: bytes that the translation of a picture may take; None: for `auto` most of what is free, else MEMORY.
         max_pixels: of the largest image that is read; None: `i2i.images.headers.MAX_PIXELS`.
+        bf16: tiles compute in it, with statistics in float32; else all is float32.
     """
 
     tiles: Tiles = "auto"
     memory: int | None = None
     max_pixels: int | None = None
+    bf16: bool = False
 
     @property
     def mode(self) -> Mode:
         """Where tiles take their statistics from."""
         return self.tiles if self.tiles == "thumbnail" or self.tiles == "independent" else "exact"
 
+    def lets_pass(self, translator: Translator, header: Header) -> bool:
+        """Whether a picture goes whole, whatever the network; else `cuts` tells."""
+        width, height = header.size
+        return self.tiles == "never" or width * height * _PER_PIXEL <= self._limit(translator)
+
+    def _limit(self, translator: Translator) -> int:
+        return self.memory or (free_memory(translator.device) * 4 // 5 if self.tiles == "auto" else MEMORY)
+
     def cuts(self, translator: Translator, header: Header) -> bool:
-        """Whether a picture goes in tiles. Raises I2IError if it must, and the network does not allow it."""
-        if self.tiles == "never":
+        """Whether a picture goes in tiles. Raises ValueError if it must, and the network does not allow it.
+
+        Not to be called while another thread computes: the network is looked at without its weights.
+        """
+        if self.lets_pass(translator, header):
             return False
-        (width, height), device = header.size, translator.device
-        limit = self.memory or (free_memory(device) * 4 // 5 if self.tiles == "auto" else MEMORY)
-        if width * height * _PER_PIXEL <= limit:
-            return False
+        (width, height), limit = header.size, self._limit(translator)
         n_in, n_out = (intake.channels for intake in translator.intakes)
         n_bytes = np.dtype(header.dtype).itemsize * (header.channels + header.alpha)
         around = width * height * (3 * n_bytes + 4 * (n_in + 2 * n_out))  # the picture, what goes in, what comes out
@@ -69,9 +76,8 @@ class Tiling:
         try:
             _check(translator.module, n_in)
         except I2IError as error:
-            instead = "make it smaller; --tiles never tries it whole"
             message = f"would take {in_bytes(whole)} of memory, and {in_bytes(limit)} are there"
-            raise ValueError(f"{message}; in tiles: {error.problems[0].message}; {instead}") from None
+            raise ValueError(f"{message}; in tiles: {error.problems[0].message}; make it smaller") from None
         return True
 
     def run(
@@ -84,27 +90,29 @@ class Tiling:
     ) -> None:
         """One page through the network in tiles."""
         memory = self.memory or min(MEMORY, free_memory(translator.device) // 2)
-        translate(translator.module, source, sink, mode=self.mode, memory=memory, scratch=scratch, advance=advance)
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        translate(
+            translator.module, source, sink,
+            mode=self.mode, memory=memory, scratch=scratch, dtype=dtype, advance=advance,
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
 def _whole_pass(module: nn.Module, channels: int, height: int, width: int) -> int:
-    with _one_at_a_time:
-        return whole_image_memory(module, channels, height, width)
+    return whole_image_memory(module, channels, height, width)
 
 
 @lru_cache(maxsize=8)
 def _check(module: nn.Module, channels: int) -> None:
-    with _one_at_a_time:
-        check(module, channels)
+    check(module, channels)
 
 
-def in_memory(translator: Translator, unit: Unit, tiling: Tiling) -> Unit:
-    """A picture that memory holds, (pages, n_in, H, W), through the network in tiles."""
+def in_memory(translator: Translator, unit: Unit) -> Unit:
+    """A picture that memory holds, (pages, n_in, H, W), through the network in tiles, exactly."""
     pages, _, height, width = unit.shape
     out = np.empty((pages, translator.intakes[1].channels, height, width), np.float32)
     for page, result in zip(unit, out, strict=True):
-        tiling.run(translator, _Array(page[None]), _Array(result[None]))
+        Tiling().run(translator, _Array(page[None]), _Array(result[None]))
     return out
 
 

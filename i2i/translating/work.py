@@ -11,7 +11,7 @@ from pathlib import Path
 
 from i2i.errors import I2IError, Problem
 from i2i.files import replacing
-from i2i.images import Stored, header, read, write
+from i2i.images import Header, Stored, header, read, write
 from i2i.images.formats import Format
 from i2i.images.writing import target_format, write_regions
 from i2i.translate import Translator
@@ -36,9 +36,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Large:
-    """An image that is not decoded yet, since it goes through the network in tiles."""
+    """An image that is not decoded yet, since it may go through the network in tiles."""
 
     place: Place
+    header: Header
     format: Format
     target: Path
 
@@ -74,10 +75,17 @@ class Work:
                 raise I2IError(Problem(str(place), message))
             if not self.overwrite:
                 return None
-        if self.tiling.cuts(self.translator, found):
-            return Large(place, format, target)
+        large = Large(place, found, format, target)
+        return self._decoded(large) if self.tiling.lets_pass(self.translator, found) else large
+
+    def decided(self, large: Large) -> Ready | Large:
+        """What goes whole after all, decoded; else what was given. Not to be called while another thread computes."""
+        return large if self.tiling.cuts(self.translator, large.header) else self._decoded(large)
+
+    def _decoded(self, large: Large) -> Ready:
+        place = large.place
         picture = read(place.source, str(place), self.tiling.max_pixels)
-        return Ready(place, take(self.translator, picture), format, target)
+        return Ready(place, take(self.translator, picture), large.format, large.target)
 
     def write(self, ready: Ready, out: Unit) -> None:
         picture = give(self.translator, ready.taken, out)
@@ -86,6 +94,7 @@ class Work:
 
     def translate(self, large: Large, progress: Progress) -> Taken:
         """All of it, in tiles, beside temporary files in the folder of the translations unless TMPDIR names another."""
+        self.out.mkdir(parents=True, exist_ok=True)
         scratch = None if os.environ.get("TMPDIR") else self.out
         told = partial(progress, str(large.place))
         with translated(self.translator, large.place, large.format.name, self.tiling, scratch, told) as done:
