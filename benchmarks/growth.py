@@ -20,6 +20,8 @@ from typing import Any
 from contender import TEXTBOOK, VARIANTS, Setting, alone, arithmetic
 from machine import machine
 
+from i2i.measure import three_digits
+
 MIB_PER_PARAMETER = 16 / 2**20
 """In float32: the weight, its gradient and Adam's two moments."""
 
@@ -50,7 +52,7 @@ def cells(point: Mapping[str, Any]) -> list[str]:
     return [
         point["who"],
         *(str(point[axis]) for axis in AXES),
-        f"{point['gflop']:.0f}",
+        three_digits(point["gflop"]),
         f"{statistics.median(point['seconds']):.3f}",
         f"{point['expected_seconds']:.3f}",
         f"{point['peak_mib']:.0f}",

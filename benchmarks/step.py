@@ -22,6 +22,8 @@ import torch
 from contender import TEXTBOOK, VARIANTS, Setting, Step, alone, arithmetic, i2i_step, textbook, textbook_step
 from machine import machine
 
+from i2i.measure import three_digits
+
 Clock = Callable[[], float]
 
 BARS = {
@@ -30,8 +32,7 @@ BARS = {
 }
 """Times the textbook that a step should be on a CPU with AMX, by size and blocks, for 64 channels and one image."""
 
-HEADS = ["px", "blocks", "width", "batch", "who", "s per step", "times", "bar", "GFLOP/s", "share", "peak MiB",
-         "of the textbook's", "first step s"]  # fmt: skip
+HEADS = ["who", "s per step", "times", "bar", "GFLOP/s", "share", "peak MiB", "of textbook", "first step s"]
 MATRIX = 2048
 TOLERANCES = {"fp32": 1e-3, "bf16": 0.1}
 
@@ -106,10 +107,8 @@ def row(setting: Setting, variants: Sequence[str], n: int, clock: Clock) -> dict
 
 def cells(row: Mapping[str, Any]) -> Iterator[list[str]]:
     """The lines of a setting, as the table has them."""
-    setting = [str(row[key]) for key in ("size", "blocks", "width", "batch")]
     for name, found in row["who"].items():
         yield [
-            *setting,
             name,
             f"{statistics.median(found['seconds']):.4f}",
             f"{found['times']:.2f}",
@@ -144,9 +143,9 @@ def main() -> None:
     for size, n_blocks, channels in zip(args.size, blocks, width, strict=True):
         found.append(row(Setting(size, n_blocks, channels, args.batch), args.variants, args.steps, clock))
         gflop, rates = found[-1]["gflop"], found[-1]["matrix_gflops"]
-        print(f"\n{gflop:.0f} GFLOP per step; products of {MATRIX} x {MATRIX} matrices: "
-              f"{rates['fp32']:.0f} GFLOP/s in float32, {rates['bf16']:.0f} in bf16\n")  # fmt: skip
-        for line in (HEADS, ["---:"] * 4 + ["---"] + ["---:"] * (len(HEADS) - 5), *cells(found[-1])):
+        print(f"\n{size} px, {n_blocks} blocks, {channels} channels, batch {args.batch}: {three_digits(gflop)} GFLOP.")
+        print(f"Matrix products: {rates['fp32']:.0f} GFLOP/s in float32, {rates['bf16']:.0f} in bf16.\n")
+        for line in (HEADS, ["---", *["---:"] * (len(HEADS) - 1)], *cells(found[-1])):
             print(f"| {' | '.join(line)} |", flush=True)
     if not about["amx"]:
         print("\nThe bars are for CPUs with AMX, which this one lacks.")
