@@ -8,7 +8,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor, nn
 
 from i2i import hookimpl
@@ -94,6 +93,8 @@ class Colorizer(nn.Module):
 
 def to_lab(images: Tensor) -> tuple[Tensor, Tensor]:
     """RGB in [-1, 1] as (N, 1, H, W) lightness in [-1, 1] and (N, 2, H, W) a and b, divided by 110."""
+    from kornia.color import rgb_to_lab  # takes a while to import
+
     (images,) = at_least_float32(images)
     with without_autocast(images):
         lab = rgb_to_lab((images + 1) / 2)
@@ -102,6 +103,8 @@ def to_lab(images: Tensor) -> tuple[Tensor, Tensor]:
 
 def to_rgb(lightness: Tensor, chroma: Tensor) -> Tensor:
     """The inverse. Colours that no RGB has lie outside of [-1, 1], where a clip would leave them no gradient."""
+    from kornia.color import lab_to_rgb
+
     lightness, chroma = at_least_float32(lightness, chroma)
     with without_autocast(lightness):
         return lab_to_rgb(torch.cat([(lightness + 1) * 50, chroma * 110], 1), clip=False) * 2 - 1

@@ -6,7 +6,6 @@ from functools import reduce
 from operator import mul
 
 import torch
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from i2i import hookimpl
@@ -59,6 +58,8 @@ def similarity(x: Tensor, y: Tensor, window: int, sigma: float, name: str) -> tu
         sigma: standard deviation of the Gaussian in px.
         name: of the loss, for the message about images that are too small.
     """
+    from kornia.filters import gaussian_blur2d  # takes a while to import
+
     height, width = x.shape[-2:]
     if min(height, width) <= window // 2:
         message = f"images of {width} x {height} px are too small for it; it needs {window // 2 + 1} px each way"

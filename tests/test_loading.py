@@ -112,6 +112,21 @@ def test_what_is_needed_and_absent_is_told(unet, tmp_path, monkeypatch):
             i2i.load(source)
 
 
+def test_one_plugin_needs_no_list(tmp_path):
+    run = identity.run(tmp_path)
+    for plugin in (identity, identity.__file__):
+        i2i.load(run.folder, plugins=plugin)
+
+
+def test_what_is_no_weights_file_is_told(tmp_path):
+    (tmp_path / "latest_net_G.pth").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(I2IError, match="is no safetensors file, .*; `i2i import` reads those of CycleGAN's"):
+        i2i.load(tmp_path / "latest_net_G.pth")
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", {"i2i": '{"recipe": [], "direction": "", "names": 0}'})
+    with pytest.raises(I2IError, match="says nothing of its recipe"):
+        i2i.load(tmp_path / "x.safetensors")
+
+
 def test_an_engine_of_few_plugins():
     assert list(Engine(only=[]).plugins) == ["reference"]
     assert list(Engine(only=["pixelgan", "nowhere"]).plugins) == ["reference", "pixelgan"]

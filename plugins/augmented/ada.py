@@ -8,7 +8,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
-from kornia.geometry import axis_angle_to_rotation_matrix, warp_affine
 from torch import Tensor, nn
 
 from i2i.errors import I2IError, Problem
@@ -104,6 +103,8 @@ def augment(images: Tensor, p: Tensor) -> Tensor:
 
 def move(images: Tensor, p: Tensor) -> Tensor:
     """The pixel blits and geometric transformations of appendix B, as one; edges mirror what comes in."""
+    from kornia.geometry import warp_affine  # takes a while to import
+
     n, _, height, width = images.shape
     size = images.new_tensor([width, height])
     flip = _sometimes(1 - 2 * images.new_empty(n, 1).random_(2), 1, p)
@@ -126,6 +127,8 @@ def recolor(images: Tensor, p: Tensor) -> Tensor:
 
     kornia's own would clip to [0, 1] and lose gradients there. The hue is left alone unless there are three channels.
     """
+    from kornia.geometry import axis_angle_to_rotation_matrix
+
     n, channels = images.shape[:2]
     brightness = _sometimes(0.2 * _normal(images, 1), 0, p)
     contrast, saturation = (_sometimes((std * _normal(images, 1)).exp2(), 1, p) for std in (0.5, 1.0))

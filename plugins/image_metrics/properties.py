@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from kornia.color import rgb_to_lab
 from torch import Tensor
 
 from i2i.metric import ImageMetric, SetMetric, Translation
@@ -44,6 +43,8 @@ class ColourShift(ImageMetric):
         if any(one.shape[1] != 3 for one in images):
             n_channels = " and ".join(str(one.shape[1]) for one in images)
             raise ValueError(f"it compares colours of 3 channels, and the domains have {n_channels}")
+        from kornia.color import rgb_to_lab  # takes a while to import
+
         before, after = (rgb_to_lab((one + 1) / 2).mean((2, 3)) for one in images)
         return (after - before).norm(dim=1)
 
