@@ -1,14 +1,16 @@
 """Backends: each computes what torch computes; `auto` takes what is done first; what cannot be is told at once."""
 
 import json
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 from torch import nn
 
-from i2i import compiling
+from i2i import cli, compiling
 from i2i.backends import Computing, choose, choosing
 from i2i.backends.costs import Cost, Costs
 from i2i.backends.eager import prepare
@@ -59,9 +61,9 @@ def test_a_compiled_network_computes_what_torch_does():
     if why := compiling.fault(torch.device("cpu")):
         pytest.skip(f"nothing can be compiled on this machine: {why}")
     module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh()).eval().requires_grad_(False)
+    translator = choose(Translator(module), "compiled", "fp32")
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
-    translator = choose(Translator(module), "compiled", "fp32")
     for shape in ((1, 3, 64, 64), (2, 3, 33, 70)):
         images = noise(*shape)
         assert torch.allclose(translator(images), Translator(module)(images), atol=1e-5)
@@ -216,3 +218,26 @@ def test_from_python_as_from_the_command_line(engine, tmp_path):
     assert exact.dtype == torch.uint8 and 0 < (exact.int() - rounded.int()).abs().max() < 24
     with pytest.raises(I2IError, match="^backend: there is no backend 'cuda'"):
         load(run.folder, backend="cuda")
+
+
+def test_the_command_says_what_computed(engine, tmp_path, monkeypatch, capsys):
+    run = Run.create(tmp_path, "run")
+    tiny.loop(tiny.recipe(tmp_path, engine), run, engine).go()
+    given = ["translate", str(run.folder), str(tmp_path / "a"), "-o", str(tmp_path / "out"), "--precision", "bf16"]
+    monkeypatch.setattr(sys, "argv", ["i2i", *given])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code and "by torch in bf16" in capsys.readouterr().out
+
+
+def test_the_benchmark_ends_in_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    import translating
+
+    sizes = ["--size", "16", "--blocks", "1", "--width", "2", "--images", "2", "--ways", "torch-fp32", "torch-bf16"]
+    monkeypatch.setattr(sys, "argv", ["translating.py", *sizes, "--out", str(tmp_path / "out.json")])
+    translating.main()
+    assert "| torch-bf16 |" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out.json").read_text())["who"]
+    assert found["textbook"]["times"] == 1 and found["torch-fp32"]["most"] <= 1  # halves may be rounded either way
+    assert all(len(row["seconds"]) == 5 for row in found.values())
