@@ -275,7 +275,7 @@ def test_independent_tiles_are_translated_by_themselves():
 def test_no_layer_is_computed_twice(monkeypatch, tmp_path):
     """Convolutions before a normalization give as many pixels as there are, and the last one too."""
     network = resnet()
-    run = run_of(network, random(network, 128, 96), tmp_path, memory=1_000_000)
+    run = run_of(network, random(network, 128, 96), tmp_path, memory=400_000)
     counts: Counter[int] = Counter()
     for name in ("conv2d", "conv_transpose2d"):
         original = getattr(F, name)

@@ -44,7 +44,7 @@ class Stored:
 
     def __init__(self, shape: tuple[int, ...], axes: tuple[int, int], dtype: torch.dtype, folder: Path) -> None:
         self.axes, self.dtype, self.folder = axes, dtype, folder
-        self.lead = torch.empty(shape, device="meta").movedim(axes, (-2, -1)).shape[:-2]
+        self.lead = torch.Size(n for axis, n in enumerate(shape, -len(shape)) if axis not in axes)
         self.height, self.width = shape[axes[0]], shape[axes[1]]
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
 
