@@ -25,8 +25,6 @@ CODE = 25_000_000
 
 Both were fitted to steps of CycleGAN, CUT and pix2pix on a CPU; docs/training.md has how near they come.
 """
-COMPILER = 140_000_000
-"""Bytes of torch's compiler, where networks are compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,6 @@ class Forecast:
         weights: bytes of parameters and buffers.
         optimizers: bytes of the optimizers' states.
         activations: bytes of activations, gradients and whatever else lives beside those two at the peak.
-        code: bytes of code that the first step loads.
     """
 
     parameters: Mapping[str, int]
@@ -47,7 +44,6 @@ class Forecast:
     weights: int
     optimizers: int
     activations: int
-    code: int = CODE
 
     @property
     def bytes(self) -> int:
@@ -57,33 +53,28 @@ class Forecast:
     @property
     def growth(self) -> int:
         """Bytes that a process with the weights in it will take for its steps."""
-        return round(OVERHEAD * (self.optimizers + self.activations)) + self.code
+        return round(OVERHEAD * (self.optimizers + self.activations)) + CODE
 
 
-def forecast(trainer: Trainer, shown: Shown, sides: Sides, n_batches: int = 1, compiled: bool = False) -> Forecast:
+def forecast(trainer: Trainer, shown: Shown, sides: Sides, n_batches: int = 1) -> Forecast:
     """What a step of so many micro-batches takes, of images of this height and width. Nothing of the trainer changes.
 
     A copy plays two steps, the second one beside the states of its optimizers. Its tensors have shapes and no values,
     so that it costs next to nothing; whoever reads a value reads 0. A method that this breaks is copied as it is.
-
-    Args:
-        compiled: whether there are compiled networks. They are counted as they are written, which is a little more.
+    Compiled networks are counted as they are written.
     """
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     tensors = [*trainer.method.parameters(), *trainer.method.buffers()]
     try:
         shapes = {id(tensor): fake.from_tensor(tensor) for tensor in tensors}
         with fake, _Unread():  # type: ignore[no-untyped-call]
-            counted = _count(copy.deepcopy(trainer, shapes), shown, sides, n_batches)
+            return _count(copy.deepcopy(trainer, shapes), shown, sides, n_batches)
     except Exception:  # a component may do anything with values; what is wrong with it, the step then raises
         with torch.random.fork_rng():
-            counted = _count(copy.deepcopy(trainer), shown, sides, n_batches)
-    return Forecast(*counted, code=CODE + COMPILER * compiled)
+            return _count(copy.deepcopy(trainer), shown, sides, n_batches)
 
 
-def _count(
-    trainer: Trainer, shown: Shown, sides: Sides, n_batches: int
-) -> tuple[Mapping[str, int], float, int, int, int]:
+def _count(trainer: Trainer, shown: Shown, sides: Sides, n_batches: int) -> Forecast:
     method, optimizers = trainer.method, trainer.optimizers.values()
     trainer.reduce = None  # other processes do not play along
     batches = [shown.batch(method, sides, trainer.device)] * n_batches
@@ -95,7 +86,7 @@ def _count(
         trainer.train_step(batches)
     states = bytes_of(value for o in optimizers for state in o.state.values() for value in state.values())
     players = {name: n_parameters(nn.ModuleList(modules)) for name, modules in method.players().items()}
-    return players, flops.total / 2e9, weights, states, live.peak - states
+    return Forecast(players, flops.total / 2e9, weights, states, live.peak - states)
 
 
 class _Unread(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -372,6 +372,13 @@ def test_check_ends_with_an_estimate_and_leaves_nothing(recipe):
     assert sorted(p.name for p in Path().iterdir()) == before
 
 
+def test_memory_that_is_not_there_is_told_before_the_first_step(recipe, monkeypatch):
+    monkeypatch.setattr("i2i.memory.free_memory", lambda device: 1000)
+    told = i2i("check", recipe)
+    assert told.code == 0
+    assert re.search(r"training takes about [\d.]+ MB of memory, and 1 kB are free; less need", told.err)
+
+
 def test_new_writes_a_recipe_that_passes_the_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("i2i.propose.seconds_per_step", lambda scale, channels, registry, deep: 1.0)

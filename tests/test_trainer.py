@@ -84,6 +84,22 @@ def test_accumulated_gradients_are_the_large_batchs():
     torch.testing.assert_close(*grads)
 
 
+def test_micro_batches_of_a_cyclegan_leave_the_gradients_of_the_large_batch(engine):
+    """Of all players, to the rounding of float64; weights stay as they are, for the players who move later."""
+    spec = {"name": "cyclegan", "generator": {"base_channels": 4, "n_blocks": 1}, "pool": "none"}
+    spec["discriminator"] = {"base_channels": 4, "n_layers": 1}
+    a, b = torch.rand(2, 6, 3, 16, 16, dtype=torch.float64) * 2 - 1
+    grads = []
+    for n in (1, 2, 3):
+        torch.manual_seed(0)
+        method = engine.registry.resolve("method", spec, "method")(3, 3).double()
+        still = build({"name": "momentum", "lr": 0.0, "momentum": 0.0}, players_parameters(method))
+        Trainer(method, still).train_step(Batch(a, b).split(n))
+        grads.append({name: p.grad for name, p in method.named_parameters()})
+    for micro in grads[1:]:
+        torch.testing.assert_close(micro, grads[0], rtol=1e-9, atol=1e-12)
+
+
 def test_an_extra_term_joins_the_first_move_that_publishes_both():
     term = ExtraTerm("pull", L1(), 2.0, ("shared", "b"), "x")
     player = trainer(terms=[term])

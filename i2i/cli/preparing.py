@@ -142,9 +142,7 @@ def report_findings(training: Training, warn: bool = True) -> None:
     )
     if warn and not any(finding.level == "error" for finding in found):
         shown, train = Shown(data.channels, training.recipe.data.batch_size), training.recipe.train
-        training.forecast = forecast(
-            training.trainer, shown, data.sizes[-1], train.accumulate, compiled=bool(training.compiled)
-        )
+        training.forecast = forecast(training.trainer, shown, data.sizes[-1], train.accumulate)
         found += shortage(training.forecast, free_memory(training.trainer.device), training.recipe)
     for finding in found:
         if warn and finding.level == "warning":
