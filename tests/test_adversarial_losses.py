@@ -488,7 +488,7 @@ def what_is_drawn(monkeypatch, names, change, size):
         return values
 
     monkeypatch.setattr(ada, "_sometimes", draw)
-    monkeypatch.setattr(ada, "warp_affine", lambda images, *_, **__: images)
+    monkeypatch.setattr("kornia.geometry.warp_affine", lambda images, *_, **__: images)
     change(torch.zeros(()).expand(20_000, 3, *size), torch.tensor(0.36))
     return amounts, probabilities
 
