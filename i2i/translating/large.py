@@ -19,7 +19,7 @@ from i2i.images.raster import Raster
 from i2i.images.regions import Regions
 from i2i.images.writing import BY_BANDS, fitting
 from i2i.translate import Translator
-from i2i.translating.pictures import Taken, give, plan, take
+from i2i.translating.pictures import N_ROWS, Taken, give, plan, take
 from i2i.translating.places import Place
 from i2i.translating.tiling import Tiling
 
@@ -116,8 +116,10 @@ class _Sink:
         self.clipped = 0
 
     def write(self, rows: slice, columns: slice, values: Tensor) -> None:
-        # Read once more, for its alpha: the surroundings that tiles bring along are no part of this.
-        taken = take(self.translator, self.source.read(rows, columns))
-        self.clipped += taken.clipped
-        picture = give(self.translator, taken, values.float().cpu().numpy())
-        self.raster.write(rows.start, columns.start, picture.samples, self.page)
+        for top in range(rows.start, rows.stop, N_ROWS):  # as `give` takes several times what it is given
+            strip = slice(top, min(top + N_ROWS, rows.stop))
+            # Read once more, for its alpha: the surroundings that tiles bring along are no part of this.
+            taken = take(self.translator, self.source.read(strip, columns))
+            self.clipped += taken.clipped
+            picture = give(self.translator, taken, values[:, :, top - rows.start :][:, :, :N_ROWS].numpy())
+            self.raster.write(top, columns.start, picture.samples, self.page)
