@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import itertools
+import sys
+import warnings
 from pathlib import Path
 
 import identity
@@ -316,3 +318,36 @@ def test_i2i_load_takes_arrays_that_do_not_fit(weights, monkeypatch):
 )
 def test_an_amount_of_memory(text, n):
     assert _bytes(text) == n
+
+
+@pytest.mark.parametrize(("tiles", "cost"), [("thumbnail", "finer the texture"), ("independent", "seams may show")])
+def test_what_is_not_exact_says_what_it_costs(tiles, cost, translator, tmp_path):
+    Image.fromarray(smooth(203, 310)).save(tmp_path / "x.png")
+    with pytest.warns(UserWarning, match=cost):
+        told = translate(translator, tmp_path / "x.png", Tiling(tiles, 3_000_000), tmp_path / "out")
+    assert told.tiled == {tiles: 1} and read(tmp_path / "out" / "x.png").size == (310, 203)
+
+
+def test_the_command_says_what_went_in_tiles(weights, tmp_path, monkeypatch, capsys):
+    from i2i import cli
+
+    (tmp_path / "in").mkdir()
+    for name, size in (("large.png", (203, 310)), ("small.png", (20, 30))):
+        Image.fromarray(smooth(*size)).save(tmp_path / "in" / name)
+
+    def call(*more):
+        monkeypatch.setattr(sys, "argv", ["i2i", "translate", str(weights), str(tmp_path / "in"), *more])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, capsys.readouterr()
+
+    code, told = call("-o", str(tmp_path / "out"), "--memory", "3MB", "--precision", "fp32")
+    assert code == 0 and "1 in tiles, exactly: whole it would take too much memory" in told.out
+    assert read(tmp_path / "out" / "large.png").pixels.std() > 10
+    for options, message in (
+        (["--tiles", "exakt"], "did you mean 'exact'"),
+        (["--memory", "lots"], "'lots' is no amount of memory; write 2GB"),
+        (["--tiles", "never", "--memory", "2GB"], "--tiles never makes none"),
+    ):
+        code, told = call("-o", str(tmp_path / "out"), *options)
+        assert code == 2 and message in told.err.replace("\n", " ")

@@ -37,7 +37,11 @@ class Raster:
             needs = f"a temporary file of {n_bytes / 2**30:.1f} GiB, and {where} has {free / 2**30:.1f} GiB left"
             raise I2IError(Problem("image", f"needs {needs}; make room, or name another folder by TMPDIR"))
         self._where = where
-        self._file = tempfile.TemporaryFile(dir=where)  # noqa: SIM115 (closed by `close`)
+        try:
+            self._file = tempfile.TemporaryFile(dir=where)  # noqa: SIM115 (closed by `close`)
+        except OSError as error:
+            error.filename = str(where)  # not the temporary name, which tells nobody anything
+            raise
         self._file.truncate(n_bytes)  # sparse: takes no room yet
 
     def close(self) -> None:

@@ -13,9 +13,9 @@ from i2i.translating.pictures import Taken
 from i2i.watch.wording import number
 
 _TILED = {
-    "exact": "equal to whole but for rounding",
-    "thumbnail": "normalized as a reduced copy of the image, not as the image itself",
-    "independent": "each tile normalized by itself, so that they may differ in brightness and colour",
+    "exact": "exactly",
+    "thumbnail": "by the statistics of a reduced copy",
+    "independent": "each tile by its own statistics",
 }
 
 
@@ -67,7 +67,8 @@ class Summary:
         if n := self.present:
             yield f"{n:,} left as they are: they were there already; --overwrite replaces them"
         for tiles, n in self.tiled.items():
-            yield f"{n:,} in tiles, since whole {'it takes' if n == 1 else 'each takes'} more memory; {_TILED[tiles]}"
+            whole = "it would" if n == 1 else "they would"
+            yield f"{n:,} in tiles, {_TILED[tiles]}: whole {whole} take too much memory"
         for (before, after), n in self.formats.items():
             yield f"{n:,} written as {FORMATS[after].title}: they were {FORMATS[before].title}"
         for (before, after), n in self.types.items():

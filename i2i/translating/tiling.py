@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,10 @@ MEMORY = 2 << 30
 """Bytes that tiles take where nobody says otherwise."""
 _PER_PIXEL = 8192
 """Bytes: pictures of which so many for each pixel fit are not looked at closer."""
+_COSTS = {
+    "thumbnail": "brightness and colours may be others than whole, the more so the finer the texture of the image",
+    "independent": "brightness and colours change from tile to tile, and seams may show",
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class Tiling:
     ) -> None:
         """One page through the network in tiles."""
         memory = self.memory or min(MEMORY, free_memory(translator.device) // 2)
+        if cost := _COSTS.get(self.mode):
+            warnings.warn(f"--tiles {self.mode}: {cost}; --tiles exact gives those of the whole", stacklevel=2)
         dtype = torch.bfloat16 if self.bf16 else torch.float32
         translate(
             translator.module, source, sink,
