@@ -21,7 +21,7 @@ def checkpoint_activations(method: Method) -> None:
     """From now on passes through the players' networks keep their input, and are computed again to be differentiated.
 
     Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174, with whole networks as regions:
-    of the passes of a step the activations of one are alive at a time. A step takes about a third more time, and its
+    of the passes of a step the activations of one are alive at a time. A step takes almost a third more time, and its
     gradients are the same to the last bit on a CPU in float32, where nothing is compiled.
 
     Names, types and copies of networks stay what they are. Before a network is compiled, not after.

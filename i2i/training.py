@@ -20,7 +20,7 @@ from i2i.device import cpu_capabilities, memory_format, pick_device, pick_precis
 from i2i.distributed import World
 from i2i.engine import Engine
 from i2i.errors import I2IError, Problem, collecting, suggest
-from i2i.forecast import Forecast
+from i2i.forecast import Forecast, forecast
 from i2i.method import Method, size_multiple
 from i2i.optim import build as build_optimizers
 from i2i.placed import ExtraLossOptions, Placed, augment, label
@@ -98,6 +98,12 @@ class Training:
         )
         compiled = _compile(recipe, method, data, sum(n_steps), precision, compile)
         return cls(recipe, method, source, data, trainer, schedule, sum(n_steps), precision, world, compiled)
+
+    def foresee(self) -> Forecast:
+        """What a step takes, of images as large as the largest; from then on, `environment` has it too."""
+        shown = Shown(self.data.channels, self.recipe.data.batch_size)
+        self.forecast = forecast(self.trainer, shown, self.data.sizes[-1], self.recipe.train.accumulate)
+        return self.forecast
 
     @property
     def images_per_step(self) -> int:

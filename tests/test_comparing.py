@@ -89,7 +89,9 @@ class Silent:
 
     def build(self, recipe):
         self.built.append((recipe.method.options["generator"].qualified, recipe.train.seed))
-        return Training.build(recipe)
+        training = Training.build(recipe)
+        training.foresee()
+        return training
 
     def watcher(self, name, seed):
         return Watching(self, name, seed)

@@ -125,10 +125,8 @@ def report_findings(training: Training, warn: bool = True) -> None:
 
     Where warnings are wanted, foresees what a step takes as well: `training.forecast`.
     """
-    from i2i.forecast import forecast
     from i2i.memory import free_memory
     from i2i.preflight import examine, shortage
-    from i2i.rehearsal import Shown
 
     data = training.data
     found = examine(
@@ -141,9 +139,7 @@ def report_findings(training: Training, warn: bool = True) -> None:
         size_key=data.options.size_key,
     )
     if warn and not any(finding.level == "error" for finding in found):
-        shown, train = Shown(data.channels, training.recipe.data.batch_size), training.recipe.train
-        training.forecast = forecast(training.trainer, shown, data.sizes[-1], train.accumulate)
-        found += shortage(training.forecast, free_memory(training.trainer.device), training.recipe)
+        found += shortage(training.foresee(), free_memory(training.trainer.device), training.recipe)
     for finding in found:
         if warn and finding.level == "warning":
             errors.print(f"[yellow]warning:[/] {escape(f'{finding.where}: {finding.message}')}", soft_wrap=True)

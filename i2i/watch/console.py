@@ -21,7 +21,7 @@ from i2i.watch.wording import duration, measure, number, split, where
 
 ESTIMATE_AFTER = 10
 N_WARM = 2
-"""Steps of a process that say nothing of its pace: the first one warms up, the second one is watched for its memory."""
+"""Steps of a process that say nothing of its pace, since they warm up."""
 REFRESH_SECONDS = 0.2
 
 
