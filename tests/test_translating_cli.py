@@ -131,7 +131,7 @@ def test_what_is_said_of_a_mixed_folder(i2i):
     told = i2i("in", "-o", "out")
     assert told.code == 1
     first, *notes = told.out.decode().splitlines()
-    assert first.startswith("4 of 7 images translated, flat to deep, in out, ") and first.endswith(" images/s")
+    assert first.startswith("4 of 7 images translated, flat to deep, in out, ") and " images/s, by torch in " in first
     assert notes == [
         "2 could not be translated; the errors say why",
         "1 left as they are: they were there already; --overwrite replaces them",
@@ -162,11 +162,11 @@ def test_ctrl_c_says_how_many_are_done(i2i, monkeypatch):
     tiny.write_images(Path("in"), 8)
     pictures = []
 
-    def stop(translator, units, batch_size):
+    def stop(translator, taken, batch_size):
         if len(pictures) == 3:
             raise KeyboardInterrupt
         pictures.append(1)
-        return units
+        return [one.unit for one in taken]
 
     monkeypatch.setattr("i2i.translating.files.run", stop)
     told = i2i("in", "-o", "out")
