@@ -93,6 +93,13 @@ class Pass:
         here = (value for value in self.maps if value in wanted)
         return sum((value.work + TRAFFIC * value.n_channels) * area(wanted[value]) + CALL for value in here)
 
+    def cost(self, down: int, across: int) -> float:
+        """What all tiles cost together, by the one in the middle."""
+        cell = _middle(down, across)
+        largest = max(self.maps, key=lambda m: area(whole(m)))
+        share = area(part(largest, cell) or whole(largest)) / area(whole(largest))
+        return self.work(cell) / share
+
 
 def planned(graph: Graph, *, at_once: bool) -> list[Pass]:
     """The passes that a graph takes: a statistic is there from the pass after the one that computes its map.
@@ -152,8 +159,8 @@ def grid(one: Pass, memory: int, itemsize: int) -> tuple[int, int]:
         while low < down:  # the fewest that fit
             half = (low + down) // 2
             low, down = (low, half) if one.memory(_middle(half, across), itemsize) <= memory else (half + 1, down)
-        cost = down * across * one.work(_middle(down, across))
-        if best is None or cost < best[0]:
+        cost = one.cost(down, across)
+        if best is None or cost < 0.9 * best[0]:  # whole rows lie side by side on disk
             best = (cost, down, across)
     if best is None:
         least = one.memory(_middle(height, width), itemsize)

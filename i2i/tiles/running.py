@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -48,7 +49,7 @@ class Run:
         self.passes = planned(graph, at_once=own or given is not None)
         self.grids = [grid(one, memory, itemsize) for one in self.passes]
         self.space = disk_space(self.passes, itemsize)
-        self.work = sum(one.work(cell) for one, n in zip(self.passes, self.grids, strict=True) for cell in cells(*n))
+        self.work = sum(one.cost(*n) for one, n in zip(self.passes, self.grids, strict=True))
         self.gathered: dict[Statistic, Gathered] = {}
         self.known: dict[Value, Any] = {}
         self.kept: dict[Map, Stored] = {}
@@ -74,10 +75,11 @@ class Run:
                 for m in one.kept:
                     dtype = self.casts if self.casts and m.dtype.is_floating_point else m.dtype
                     self.kept[m] = files.enter_context(Stored(m.shape, m.axes, dtype, self.folder))
+                each = one.cost(*n) / math.prod(n)
                 for cell in cells(*n):
                     with self._autocast():
                         self._tile(one, cell, write)
-                    done += one.work(cell)
+                    done += each
                     advance(done)
                 self.known |= {s: s.finish(found) for s, found in self.gathered.items() if s not in self.known}
                 for m in read_last:
@@ -112,8 +114,9 @@ class Run:
         """A tile's piece of a map, from the pieces of other maps, which are read if an earlier pass kept them."""
 
         def read(one: Map) -> Tensor:
-            stored = self.read(wanted[one]) if one is self.graph.image else self.kept[one].read(wanted[one])
-            return stored.to(self.device)
+            if one is self.graph.image:
+                return self.read(wanted[one]).to(self.device, one.dtype)
+            return self.kept[one].read(wanted[one]).to(self.device)
 
         if value is self.graph.image:
             return read(value)
