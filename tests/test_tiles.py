@@ -435,3 +435,19 @@ def test_maps_on_disk(axes, tmp_path):
         assert [*tmp_path.iterdir()] == []  # the file has no name
         for box in (((0, 17), (0, 23)), ((3, 9), (2, 20)), ((16, 17), (22, 23))):
             assert torch.equal(stored.read(box), piece(box))
+
+
+@pytest.mark.parametrize("name", ["unit", "colorization"])
+def test_translators_of_methods(name):
+    """Networks that methods put together: UNIT's encoder and decoder, the colours around a generator."""
+    options = {
+        "name": name,
+        **(SMALL[name] if name == "unit" else {"generator": {"name": "resnet", "base_channels": 4}}),
+    }
+    (registry,) = {id(p.values[1]): p.values[1] for p in everything()}.values()
+    torch.manual_seed(0)
+    network = registry.resolve("method", options, "method")(3, 3).translators()["ab"].eval()
+    image = random(network, 70, 53)
+    got, places = tiled(network, image, memory=whole_image_memory(network, 3, 70, 53) // 5)
+    assert len(places) > 1
+    assert (got - Translator(network)(image)).abs().max() < 1e-4

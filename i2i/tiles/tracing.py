@@ -44,6 +44,8 @@ def trace(network: nn.Module, channels: int, height: int, width: int) -> Graph:
             if node.name in names:
                 tensor = tensors[names[node.name]]
                 found[node] = _constant(tensor, names[node.name], node.meta["val"])
+        elif node.op == "get_attr":
+            found[node] = program.graph_module.get_submodule(node.target)
         elif node.op == "call_function" and node.target is not torch.ops.aten._assert_tensor_metadata.default:
             found[node] = _value(node, found)
         elif node.op == "output":
@@ -82,9 +84,13 @@ def _value(node: fx.Node, found: dict[fx.Node, Any]) -> Any:
     layer = _layer(node)
     if node.target is operator.getitem:
         of, index = found[node.args[0]], node.args[1]  # type: ignore[index]
+        if isinstance(of, tuple):
+            return of[index]  # type: ignore[index]
         if isinstance(of, Call):
             return local(Call(of.target, of.arguments, of.layer, node.meta["val"], index))  # type: ignore[arg-type]
         return Whole({"of": of}, layer, lambda known: known["of"][index], node.meta["val"])
+    if node.target is torch.ops.higher_order.wrap_with_autocast:
+        return _inside(node, found)
     given = fx.node.map_arg((node.args, node.kwargs), lambda n: found[n])
     if not hasattr(node.target, "_schema"):
         raise Call(node.target, {}, layer, None).refusal("is not known to work by pixels")
@@ -96,6 +102,19 @@ def _value(node: fx.Node, found: dict[fx.Node, Any]) -> Any:
     if target is not node.target:
         found[node.args[0]] = value  # type: ignore[index]
     return value
+
+
+def _inside(node: fx.Node, found: dict[fx.Node, Any]) -> tuple[Any, ...]:
+    """The values of a block in which the network sets autocast itself."""
+    block, *inputs = (found[n] for n in node.args if isinstance(n, fx.Node))
+    waiting = iter(inputs)
+    for inner in block.graph.nodes:
+        if inner.op == "placeholder":
+            found[inner] = next(waiting)
+        elif inner.op == "call_function" and inner.target is not torch.ops.aten._assert_tensor_metadata.default:
+            found[inner] = _value(inner, found)
+    results = inner.args[0]
+    return tuple(found[n] for n in results)
 
 
 def _functional(node: fx.Node) -> Any:
