@@ -41,7 +41,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + reserved)
-    return min([psutil.virtual_memory().available, *_left_by_groups()])
+    return min(int(psutil.virtual_memory().available), *_left_by_groups(), sys.maxsize)
 
 
 def _left_by_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:

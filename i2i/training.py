@@ -75,7 +75,7 @@ class Training:
             check_players(recipe, method)
         if problems:
             raise I2IError(*problems)
-        method.to(device, memory_format=memory_format(device))
+        method.to(device).to(memory_format=memory_format(device))
         world.share(method)
         if not world.leads:
             torch.manual_seed(options.seed + world.rank)

@@ -494,11 +494,36 @@ def n_lines_of(text: str) -> int:
     return len(text.splitlines())
 
 
+PLAIN = '''"""A normalization that does nothing."""
+from torch import nn
+
+from i2i import hookimpl
+
+
+class Plain(nn.Identity):
+    """Leaves maps as they are."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+
+@hookimpl
+def register_normalizations():
+    return {"plain": Plain}
+'''
+
+
+def with_plain(recipe, name):
+    """The recipe with a generator whose normalization is called so, of a plugin called so."""
+    Path(f"{name}.py").write_text(PLAIN.replace("plain", name))
+    document = json.loads(recipe.read_text())
+    document["generator"]["norm"] = name
+    recipe.write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize("command", ["translate runs/tiny a -o out", "train --resume runs/tiny"])
 def test_a_run_that_needs_an_absent_plugin_says_what_to_type(recipe, command):
-    Path("tint.py").write_text(COLOUR.replace("colour", "tint"))
-    document = json.loads(recipe.read_text())
-    recipe.write_text(json.dumps({**document, "discriminator": {"name": "tint"}}))
+    with_plain(recipe, "tint")
     assert i2i("-p", "tint.py", "train", recipe).code == 0
     told = mistake(*command.split())
     assert "needs the plugin 'tint'" in told
@@ -508,9 +533,7 @@ def test_a_run_that_needs_an_absent_plugin_says_what_to_type(recipe, command):
 
 
 def test_what_to_type_works_from_any_directory(recipe, tmp_path, monkeypatch):
-    Path("shade.py").write_text(COLOUR.replace("colour", "shade"))
-    document = json.loads(recipe.read_text())
-    recipe.write_text(json.dumps({**document, "discriminator": {"name": "shade"}}))
+    with_plain(recipe, "shade")
     assert i2i("-p", "shade.py", "train", recipe).code == 0
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")

@@ -18,7 +18,13 @@ Layer = tuple[str, int, int, int, int]
 
 def layers(network: nn.Module) -> list[Layer]:
     return [
-        (type(m).__name__, m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
+        (
+            next(c.__name__ for c in CONVOLUTIONS if isinstance(m, c)),
+            m.in_channels,
+            m.out_channels,
+            m.kernel_size[0],
+            m.stride[0],
+        )
         for m in network.modules()
         if isinstance(m, CONVOLUTIONS)
     ]

@@ -80,7 +80,7 @@ def test_weights_alone_are_enough(trained, engine, to):
 
 @pytest.mark.parametrize(("direction", "right", "wrong"), [("ab", "b zebra", "a horse"), ("ba", "a horse", "b zebra")])
 def test_a_weights_file_knows_its_direction(trained, engine, tmp_path, direction, right, wrong):
-    loop, run = trained
+    loop, _run = trained
     path = tmp_path / "x.safetensors"
     module = loop.training.trainer.translators()[direction]
     recipe = loop.training.recipe
