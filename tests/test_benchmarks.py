@@ -255,3 +255,18 @@ def test_precisions_are_compared_by_metrics_and_losses(script, monkeypatch, tmp_
     assert len(lines) == 2 + 2 + 8  # L1 of both directions, and eight losses
     (line,) = (line for line in lines if "cycle a" in line)
     assert f"| {means['fp32']:.4f} | {means['bf16']:.4f} |" in line
+
+
+@pytest.mark.slow
+def test_an_image_of_any_size_ends_in_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import any_size
+
+    out = tmp_path / "any_size.json"
+    settings = ["--size", "64", "--blocks", "0", "--width", "4", "--ways", "never-fp32", "never-bf16"]
+    monkeypatch.setattr(sys, "argv", ["any_size.py", *settings, "--out", str(out)])
+    any_size.main()
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["precision"] for row in rows] == ["fp32", "bf16"] and rows[0]["most"] == 0
+    assert all(row["seconds"] > 0 and row["peak_mib"] > 100 for row in rows)
+    assert capsys.readouterr().out.count("\n| never |") == 2
