@@ -13,14 +13,11 @@ import numpy as np
 
 from i2i.errors import I2IError, Problem
 from i2i.images.picture import Pixels
+from i2i.scratch import Scratch
 
 
 class Raster:
     """(pages, H, W, C) on disk, of a file whose pages' samples are taken together. Gone when it is closed.
-
-    Or when the process ends, in whatever way: where the system can, the file has no name.
-
-    It reads and writes explicitly, since the pages of a memory map would count as memory of the process.
 
     Args:
         folder: of the temporary file; None: the system's own.
@@ -37,12 +34,8 @@ class Raster:
             needs = f"a temporary file of {n_bytes / 2**30:.1f} GiB, and {where} has {free / 2**30:.1f} GiB left"
             raise I2IError(Problem("image", f"needs {needs}; make room, or name another folder by TMPDIR"))
         self._where = where
-        try:
-            self._file = tempfile.TemporaryFile(dir=where)  # noqa: SIM115 (closed by `close`)
-        except OSError as error:
-            error.filename = str(where)  # not the temporary name, which tells nobody anything
-            raise
-        self._file.truncate(n_bytes)  # sparse: takes no room yet
+        self._file = Scratch(where)
+        self._file.extend(n_bytes)
 
     def close(self) -> None:
         self._file.close()
@@ -52,25 +45,25 @@ class Raster:
         (top, bottom, _), (left, right, _) = rows.indices(self.shape[1]), columns.indices(self.shape[2])
         values = np.empty((self.shape[0], bottom - top, right - left, self.shape[3]), self.dtype)
         for page, samples in enumerate(values):
-            for line in self._lines(samples, top, left, page):
-                self._file.readinto(line)
+            for place, line in self._lines(samples, top, left, page):
+                self._file.read(place, line)
         return values[0] if len(values) == 1 else np.concatenate(values, 2)
 
     def write(self, top: int, left: int, values: Pixels, page: int = 0) -> None:
         """Samples (h, w, C) of a page from a row and a column on. Raises I2IError where the disk is full."""
         values = np.ascontiguousarray(values, self.dtype)
         try:
-            for line in self._lines(values, top, left, page):
-                self._file.write(line)
+            for place, line in self._lines(values, top, left, page):
+                self._file.write(place, line)
         except OSError as error:
             message = f"its temporary file in {self._where} cannot be written: {error.strerror}; TMPDIR names another"
             raise I2IError(Problem("image", message)) from None
 
-    def _lines(self, values: Pixels, top: int, left: int, page: int) -> Iterator[memoryview]:
-        """Parts of `values` that lie together in the file, which stands where each begins: rows, or all at once."""
+    def _lines(self, values: Pixels, top: int, left: int, page: int) -> Iterator[tuple[int, memoryview]]:
+        """Parts of `values` that lie together in the file, each with its place there: rows, or all at once."""
         _, height, width, n = self.shape
         view = values.data.cast("B")
         n_lines = 1 if values.shape[1] == width else len(values)
         for number in range(n_lines):
-            self._file.seek((((page * height + top + number) * width + left) * n) * self.dtype.itemsize)
-            yield view[number * len(view) // n_lines : (number + 1) * len(view) // n_lines]
+            place = (((page * height + top + number) * width + left) * n) * self.dtype.itemsize
+            yield place, view[number * len(view) // n_lines : (number + 1) * len(view) // n_lines]

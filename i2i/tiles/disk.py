@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from i2i.errors import I2IError, Problem
 from i2i.measure import in_bytes
+from i2i.scratch import Scratch
 from i2i.tiles.graph import Box
 
 
@@ -32,9 +31,7 @@ def _no_room(folder: Path, needed: int, free: int) -> I2IError:
 
 
 class Stored:
-    """A map in a file that has no name, so that nothing stays behind, whatever ends the process.
-
-    It is read and written by calls, since the pages of a memory map would count as memory of the process.
+    """A map in a temporary file, of which nothing stays behind.
 
     Args:
         shape: of the map.
@@ -46,7 +43,7 @@ class Stored:
         self.axes, self.dtype, self.folder = axes, dtype, folder
         self.lead = torch.Size(n for axis, n in enumerate(shape, -len(shape)) if axis not in axes)
         self.height, self.width = shape[axes[0]], shape[axes[1]]
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self.file = Scratch(folder)
 
     def __enter__(self) -> Stored:
         return self
@@ -62,9 +59,7 @@ class Stored:
         plain = piece.to("cpu", self.dtype).movedim(self.axes, (-2, -1)).contiguous()
         try:
             for buffer, place in self._runs(box, plain):
-                while buffer:
-                    n = os.pwrite(self.file.fileno(), buffer, place)
-                    buffer, place = buffer[n:], place + n
+                self.file.write(place, buffer)
         except OSError as error:
             whole = self.lead.numel() * self.height * self.width * self.dtype.itemsize
             raise _no_room(self.folder, whole, shutil.disk_usage(self.folder).free) from error
@@ -74,10 +69,7 @@ class Stored:
         (top, bottom), (left, right) = box
         plain = torch.empty((*self.lead, bottom - top, right - left), dtype=self.dtype)
         for buffer, place in self._runs(box, plain):
-            while buffer:
-                n = os.preadv(self.file.fileno(), [buffer], place)
-                assert n, "every piece was written before"
-                buffer, place = buffer[n:], place + n
+            self.file.read(place, buffer)
         return plain.movedim((-2, -1), self.axes)
 
     def _runs(self, box: Box, plain: Tensor) -> list[tuple[memoryview, int]]:
