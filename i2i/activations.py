@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -50,21 +50,29 @@ def _recomputed(network: nn.Module, f: Callable[..., Any], *args: Any, **kwargs:
 
 
 def _contexts(before: Buffers) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _with_buffers(before)
+    return nullcontext(), _Restored(before)
 
 
-@contextmanager
-def _with_buffers(values: Buffers) -> Iterator[None]:
+class _Restored(AbstractContextManager[None]):
     """Buffers have these values as long as this lasts, and then again those that they had.
 
     A second pass must begin where the first did (the vectors of a spectral norm), and must leave no trace (running
-    statistics).
+    statistics). A gradient of a gradient enters this once more, so that no generator can make it.
     """
-    now = {(part, name): getattr(part, name) for part, name in values}
+
+    def __init__(self, values: Buffers) -> None:
+        self.values = values
+        self._now: Buffers = {}
+
+    def __enter__(self) -> None:
+        self._now = {(part, name): getattr(part, name) for part, name in self.values}
+        _set({key: value.clone() for key, value in self.values.items()})
+
+    def __exit__(self, *error: object) -> None:
+        _set(self._now)
+        self._now = {}
+
+
+def _set(values: Buffers) -> None:
     for (part, name), value in values.items():
-        setattr(part, name, value.clone())
-    try:
-        yield
-    finally:
-        for (part, name), value in now.items():
-            setattr(part, name, value)
+        setattr(part, name, value)

@@ -48,6 +48,14 @@ def same_bits(first, other):
             {**CYCLEGAN, "discriminator": {"name": "spectral", "discriminator": PATCHES}},
             {},
         ),  # its vectors move in each pass
+        (  # recomputed twice from the same buffers: once for the penalty's gradient, once for that gradient's own
+            {
+                **CYCLEGAN,
+                "discriminator": {"name": "spectral", "discriminator": PATCHES},
+                "adversarial": {"name": "gradient_penalty", "loss": "wasserstein"},
+            },
+            {},
+        ),
         ({**CYCLEGAN, "generator": {**RESNET, "norm": "batch"}, "discriminator_steps": 2}, {}),  # running statistics
         (  # dropout, and statistics
             {
