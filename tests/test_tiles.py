@@ -318,6 +318,14 @@ def test_whole_image_memory():
     assert whole_image_memory(network, 3, 61, 45) == pytest.approx(peak + image.nbytes, rel=0.1)
 
 
+def test_what_a_pass_takes_is_not_told_of_what_cannot_be_laid_out():
+    with pytest.raises(I2IError, match="image: 3x200 px is too small for this network; enlarge the image"):
+        whole_image_memory(resnet(), 3, 200, 3)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), Branching())
+    with pytest.raises(I2IError, match="the network: what it takes cannot be told without running it: "):
+        whole_image_memory(network, 3, 64, 64)
+
+
 def test_what_is_dropped_does_not_depend_on_tiles():
     network = Chain(Do(lambda x: F.dropout(x, 0.3, training=True))).double().eval()
     image = random(network, 60, 70)

@@ -213,6 +213,32 @@ def test_tiles_give_what_the_whole_gives(translator, tmp_path):
     assert sorted(p.name for p in (tmp_path / "tiled").iterdir()) == ["a.tif", "b.png", "c.npy", "small.png"]
 
 
+def test_images_too_thin_for_the_network_are_errors_of_their_own(translator, tmp_path):
+    (tmp_path / "in").mkdir()
+    for height, width in ((203, 3), (1, 310), (1, 1), (203, 310)):
+        Image.fromarray(smooth(203, 310)[:height, :width]).save(tmp_path / "in" / f"{width}x{height}.png")
+    told = translate(translator, tmp_path / "in", Tiling(memory=1_000_000), tmp_path / "out")
+    assert (told.written, told.tiled) == (1, {"exact": 1})
+    assert sorted(p.message for p in told.problems) == [
+        f"{size} px is too small for this network; enlarge the image" for size in ("1x1", "310x1", "3x203")
+    ]
+
+
+def test_what_cannot_be_foreseen_goes_whole(translator, tmp_path):
+    class Branching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return x * self.scale if x.mean() > 2 else x
+
+    Image.fromarray(smooth(203, 310)).save(tmp_path / "x.png")
+    branching = dataclasses.replace(translator, module=Branching())
+    told = translate(branching, tmp_path / "x.png", ALWAYS, tmp_path / "out")
+    assert (told.written, told.tiled, told.problems) == (1, {}, [])
+
+
 def content_of(kind):
     if kind == "alpha":
         return pictures.tiff(smooth(150, 170, 4), photometric="rgb", extrasamples=["unassalpha"])

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from i2i.errors import I2IError, Problem
 from i2i.measure import peak_memory
 from i2i.method import size_multiple
 from i2i.tiles.graph import Box, Graph
 from i2i.tiles.running import Run
 from i2i.tiles.sources import Padded, Reduced, Sink, Source
-from i2i.tiles.tracing import trace
+from i2i.tiles.tracing import too_small, trace
 from i2i.translate import evaluating
 
 __all__ = ["Mode", "Sink", "Source", "check", "translate", "whole_image_memory"]
@@ -88,13 +89,23 @@ def translate(
 
 
 def whole_image_memory(network: nn.Module, channels: int, height: int, width: int) -> int:
-    """Bytes of tensors that one pass of a whole image would hold at its peak, besides the weights; nothing is run."""
+    """Bytes of tensors that one pass of a whole image would hold at its peak, besides the weights; nothing is run.
+
+    Raises I2IError for images too small for the network, and for a network whose steps depend on the numbers.
+    """
     multiple = size_multiple(network)
     weights = {name: t.to("meta") for name, t in (*network.named_parameters(), *network.named_buffers())}
     dtype = next(network.parameters()).dtype
     image = torch.empty(1, channels, height + -height % multiple, width + -width % multiple, dtype=dtype, device="meta")
     with evaluating(network), torch.no_grad():
-        return image.nbytes + peak_memory(lambda: functional_call(network, weights, (image,)), torch.device("cpu"))
+        try:
+            return image.nbytes + peak_memory(lambda: functional_call(network, weights, (image,)), torch.device("cpu"))
+        except Exception as error:  # of operators, or of the network itself
+            if min(height, width) < max(32, multiple):
+                raise too_small(height, width) from error
+            first = str(error).strip().partition("\n")[0]
+            message = f"what it takes cannot be told without running it: {first}"
+            raise I2IError(Problem("the network", message)) from error
 
 
 def check(network: nn.Module, channels: int) -> None:

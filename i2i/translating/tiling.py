@@ -75,7 +75,10 @@ class Tiling:
         n_in, n_out = (intake.channels for intake in translator.intakes)
         n_bytes = np.dtype(header.dtype).itemsize * (header.channels + header.alpha)
         around = width * height * (3 * n_bytes + 4 * (n_in + 2 * n_out))  # the picture, what goes in, what comes out
-        whole = around + _whole_pass(translator.module, n_in, height, width)
+        try:
+            whole = around + _whole_pass(translator.module, n_in, height, width)
+        except I2IError:  # too small for the network, which then says so; or nobody knows, and it may well fit
+            return False
         if whole <= limit:
             return False
         try:
