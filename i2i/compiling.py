@@ -78,17 +78,17 @@ def fault(device: torch.device) -> str:
     return ""
 
 
-def compile_networks(networks: Mapping[str, nn.Module], *, sizes_differ: bool = False) -> None:
+def compile_networks(networks: Mapping[str, nn.Module]) -> None:
     """Compiles each in place when it is first used; names and weights stay. The results are kept for later runs.
 
     Whole networks: block by block, a ResNet starts in a third of the time and gains nothing over eager.
 
-    Args:
-        sizes_differ: images change their size from step to step.
+    For one size of images. Code for all sizes would depend on the sizes that it met first, which are others in a resumed
+    run; and torch 2.14 fails to make any of a ResNet.
     """
     _keep_cache()
     for network in networks.values():
-        network.compile(dynamic=None if sizes_differ else False)
+        network.compile(dynamic=False)
 
 
 def _keep_cache() -> None:

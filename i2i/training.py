@@ -180,6 +180,9 @@ def _compile(recipe: Recipe, method: Method, data: Data, n_steps: int, precision
     if wanted is False:
         return Compiled()
     networks = networks_to_compile(method)
+    if len(data.sizes) > 1:
+        remark = "nothing is compiled: only networks whose images have one size are; take a preprocess that crops"
+        return Compiled(remark="" if wanted == "auto" else remark)
     if wanted == "auto":
         shown, n_passes = Shown(data.channels, recipe.data.batch_size), n_steps * options.accumulate
         if not networks or not pays(method, shown, data.size, n_passes, precision):
@@ -191,7 +194,7 @@ def _compile(recipe: Recipe, method: Method, data: Data, n_steps: int, precision
             message = f"this machine cannot compile: {reason}; mend that, or take train.compile = false"
             raise I2IError(Problem("train.compile", message))
         return Compiled(remark=f"nothing is compiled, since this machine cannot: {reason}")
-    compile_networks(networks, sizes_differ=len({*data.sizes}) > 1)
+    compile_networks(networks)
     return Compiled(networks)
 
 

@@ -80,6 +80,17 @@ def test_a_machine_that_cannot_compile_is_told_of(engine, tmp_path, monkeypatch)
     assert not found.compiled and "none is here" in found.compiled.remark
 
 
+def test_images_of_several_sizes_are_trained_on_as_written(engine, tmp_path, monkeypatch):
+    """Code for all sizes depends on which it met first, and of a ResNet torch's compiler makes none."""
+    monkeypatch.setattr(training, "fault", lambda device: "")
+    document = tiny.document(tmp_path, train={"device": "cpu", "compile": True})
+    tiny.write_images(tmp_path / "a", 2, size=(20, 16))
+    document["data"] = {"source": document["data"]["source"], "preprocess": "none"}
+    found = Training.build(resolve(document, engine.registry, list(engine.plugins)))
+    assert len(found.data.sizes) == 2
+    assert not found.compiled and "one size" in found.compiled.remark
+
+
 def test_compiling_leaves_names_and_weights_alone():
     network, calls = nn.Sequential(nn.Linear(2, 2)), []
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
