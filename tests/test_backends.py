@@ -1,7 +1,12 @@
 """Backends: each computes what torch computes; `auto` takes what is done first; what cannot be is told at once."""
 
 import json
+import logging
+import os
+import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +16,7 @@ import torch
 from torch import nn
 
 from i2i import cli, compiling
-from i2i.backends import Computing, choose, choosing
+from i2i.backends import Computing, choose, choosing, compiled
 from i2i.backends.costs import Cost, Costs
 from i2i.backends.eager import prepare
 from i2i.errors import I2IError
@@ -64,10 +69,19 @@ def test_a_compiled_network_computes_what_torch_does():
     translator = choose(Translator(module), "compiled", "fp32")
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
-    for shape in ((1, 3, 64, 64), (2, 3, 33, 70)):
+    shapes = [
+        (1, 3, 64, 64),
+        (1, 3, 33, 70),
+        (1, 3, 80, 70),
+        (2, 3, 40, 44),
+        (3, 3, 17, 17),
+        (4, 3, 70, 70),
+        (5, 3, 9, 8),
+    ]
+    for shape in shapes:
         images = noise(*shape)
         assert torch.allclose(translator(images), Translator(module)(images), atol=1e-5)
-    assert graphs["unique_graphs"] > before  # it was not computed as written
+    assert 1 <= graphs["unique_graphs"] - before < compiled.N_SIZES  # neither as written, nor for each size
 
 
 def test_bf16_is_torch_autocast_with_weights_that_are_rounded_once(generator):
@@ -77,6 +91,30 @@ def test_bf16_is_torch_autocast_with_weights_that_are_rounded_once(generator):
     found = choose(Translator(generator), "torch", "bf16")(images)
     assert torch.equal(found, expected) and found.dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in generator.parameters())
+
+
+class Demodulated(nn.Conv2d):
+    """Computes with its weights."""
+
+    def forward(self, x):
+        return super().forward(x) / self.weight.square().sum((1, 2, 3))[:, None, None].sqrt()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated", "ignore:.*spectral_norm.* is deprecated")
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: Demodulated(3, 3, 3),
+        lambda: nn.utils.weight_norm(nn.Conv2d(3, 3, 3)),
+        lambda: nn.utils.spectral_norm(nn.Conv2d(3, 3, 3)),
+    ],
+    ids=["demodulated", "weight norm", "spectral norm"],
+)
+def test_weights_that_are_computed_with_are_not_rounded(layer):
+    module, images = nn.Sequential(layer()).eval().requires_grad_(False), noise(1, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        expected = module(images).float()
+    assert torch.equal(choose(Translator(module), "torch", "bf16")(images), expected)
 
 
 def test_weights_that_are_computed_are_left_as_they_are():
@@ -166,7 +204,113 @@ def test_what_cannot_be_computed_is_told_once_and_left_out(generator, monkeypatc
     assert auto(generator, 100, told := []) == "openvino in fp32" and told == []
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"torch": 3}', '{"torch": {"start": 1}}'])
+@pytest.mark.parametrize("error", [MemoryError, ImportError, OSError])
+def test_what_may_pass_is_not_remembered(generator, monkeypatch, error):
+    slow = Slow(monkeypatch, {"torch": 1.0, "onnx": 0.5, "openvino": 0.9})
+    works = Computing._prepared
+
+    def fails(computing, name, example, precision):
+        if name == "onnx":
+            raise error("not now")
+        return works(computing, name, example, precision)
+
+    monkeypatch.setattr(Computing, "_prepared", fails)
+    assert auto(generator, 100, told := []) == "openvino in fp32"
+    assert f"onnx cannot compute this network: {error.__name__}: not now" in told
+    monkeypatch.setattr(Computing, "_prepared", works)
+    assert auto(generator, 100) == "onnx in fp32" and slow.prepared[-1] == "onnx"
+
+
+def test_small_images_are_torchs_in_the_precision_that_is_told(generator, monkeypatch):
+    """What exports is given 64 px or more."""
+    slow = Slow(monkeypatch, {"torch": 1.0, "onnx": 0.5, "openvino": 0.1})
+    computing = Computing(generator, "auto", "bf16", 100, print)
+    computing(torch.ones(1, 3, 63, 64))
+    assert slow.prepared == ["torch"]
+    monkeypatch.undo()
+    monkeypatch.setattr(choosing.Backend, "installed", property(lambda backend: True))
+    before = choosing.Backend.prepare
+    sides = []
+
+    def wrong_below(backend, module, example, precision):
+        if backend.module.endswith("eager"):
+            return before(backend, module, example, precision)
+        sides.append(example.shape[-1])
+        return module
+
+    monkeypatch.setattr(choosing.Backend, "prepare", wrong_below)
+    for first in (noise(1, 3, 12, 12), noise(1, 3, 80, 96)):  # deep, after bf16 was prepared on noise
+        translator = choose(Translator(generator), "openvino")
+        translator(first, deep=True)
+    assert set(sides) == {64}
+    small = noise(1, 3, 32, 32)
+    found, expected = (choose(Translator(generator), name, "bf16")(small) for name in ("openvino", "torch"))
+    assert torch.equal(found, expected)
+
+
+class Noisy(nn.Module):
+    """Less than rounding to bf16 may differ on average."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x):
+        return self.weight * x + 0.02 * nn.functional.dropout(torch.ones_like(x), training=True)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param("onnx", marks=extra("onnxruntime")), pytest.param("openvino", marks=extra("openvino")), "compiled"],
+)
+def test_a_network_that_draws_numbers_is_torchs(backend):
+    with pytest.raises(
+        I2IError, match="it draws random numbers, which torch alone draws as in training; auto or torch"
+    ):
+        choose(Translator(Noisy().requires_grad_(False)), backend)
+
+
+def test_threads_prepare_one_after_the_other(generator, monkeypatch):
+    """Exporters are not made for several, and what silences them would stay."""
+    busy, most = [], []
+
+    def prepare(backend, module, example, precision):
+        busy.append(1)
+        most.append(len(busy))
+        threading.Event().wait(0.01)
+        busy.pop()
+        return module
+
+    monkeypatch.setattr(choosing.Backend, "installed", property(lambda backend: True))
+    monkeypatch.setattr(choosing.Backend, "prepare", prepare)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: choose(Translator(generator), "onnx"), range(4)))
+    assert set(most) == {1} and logging.root.manager.disable == 0
+
+
+@pytest.mark.slow
+@extra("openvino")
+def test_openvino_reports_nothing(tmp_path):
+    """Its telemetry keeps its own count in the home folder, unless it runs in CI."""
+    code = """
+from torch import nn
+from i2i.backends import choose
+from i2i.translate import Translator
+choose(Translator(nn.Conv2d(3, 3, 3, padding=1).requires_grad_(False)), "openvino", "fp32")
+"""
+    quiet = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    homes = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=quiet | homes)
+    assert not list(tmp_path.rglob("*openvino*")) and not (tmp_path / "intel").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[1]", '{"torch": 3}', '{"torch": {"start": 1}}', '{"torch": {"start": "a", "image": 1}}',
+        '{"torch": {"start": 0, "image": null}}', '{"torch": "x"}',
+    ],
+)  # fmt: skip
 def test_a_damaged_memory_is_none(generator, content):
     example = torch.ones(1, 3, 64, 64)
     costs = Costs(generator, example, "fp32")
@@ -175,6 +319,8 @@ def test_a_damaged_memory_is_none(generator, content):
     assert Costs(generator, example, "fp32").known == {}
     costs.note("onnx", None)
     assert json.loads(costs.path.read_text()) == {"torch": {"start": 0, "image": 1}, "onnx": None}
+    costs.note("another", Cost(0, 0.1))  # of a version that has more backends
+    assert auto(generator, 9) == "torch in fp32"
     assert Costs(generator, example, "bf16").known == {}
     assert Costs(generator, torch.ones(1, 3, 64, 68), "fp32").known == {}
 
@@ -204,8 +350,11 @@ def test_what_is_not_there_is_told(generator, monkeypatch, backend, precision, m
 
 def test_a_missing_package_is_told_with_what_installs_it(generator, monkeypatch):
     monkeypatch.setattr("i2i.backends.contract.find_spec", lambda name: None)
-    with pytest.raises(I2IError, match=r"'openvino' needs openvino, which is missing: pip install 'i2i\[openvino\]'"):
+    with pytest.raises(I2IError, match=r"'openvino' misses openvino: pip install 'i2i\[openvino\]'"):
         choose(Translator(generator), "openvino")
+    monkeypatch.setattr("i2i.backends.contract.find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(I2IError, match=r"'onnx' misses onnxscript: pip install 'i2i\[onnx\]'"):
+        choose(Translator(generator), "onnx")
 
 
 def test_from_python_as_from_the_command_line(engine, tmp_path):

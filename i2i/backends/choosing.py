@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from i2i.backends.contract import Backend, Compute, ComputedIn
 from i2i.backends.costs import Cost, Costs
-from i2i.device import Precision, pick_precision
+from i2i.device import Precision, memory_is_full, pick_precision
 from i2i.errors import I2IError, Problem, suggest
 from i2i.method import size_multiple
 from i2i.translate import Translator, evaluating
@@ -24,8 +25,10 @@ from i2i.watch.wording import number
 BACKENDS = {
     "torch": Backend("i2i.backends.eager"),
     "compiled": Backend("i2i.backends.compiled", seconds=120),
-    "onnx": Backend("i2i.backends.onnx_runtime", ("fp32",), 15, "onnxruntime", "onnx", cpu_only=True),
-    "openvino": Backend("i2i.backends.open_vino", seconds=15, package="openvino", extra="openvino", cpu_only=True),
+    "onnx": Backend(
+        "i2i.backends.onnx_runtime", ("fp32",), 15, ("onnx", "onnxscript", "onnxruntime"), "onnx", cpu_only=True
+    ),
+    "openvino": Backend("i2i.backends.open_vino", ("fp32", "bf16"), 15, ("openvino",), "openvino", cpu_only=True),
 }
 BACKEND_NAMES = ("auto", *BACKENDS)
 
@@ -34,9 +37,12 @@ HOPE = 0.25
 N_FEW = 8
 """Images that torch gets without being timed."""
 SIDE = 64
-"""Pixels, at least, of the noise that a backend is checked on if it was asked for."""
+"""Pixels, at least, of the noise that a backend is checked on if it was asked for; smaller images are torch's."""
 BOUNDS: dict[ComputedIn, float] = {"fp32": 0.002, "bf16": 0.06}
 """Of the mean difference from torch in float32, in [-1, 1]: wrong graphs differ by far more, right ones by far less."""
+
+_preparing = threading.Lock()
+"""Exporters, and what keeps them quiet, are the whole process's."""
 
 
 class Computing:
@@ -73,12 +79,12 @@ class Computing:
             if self.wanted == "auto":
                 self._ready[precision] = self._fastest(example[:1], precision)
             else:
-                self._ready[precision] = self.wanted, self._asked_for(example[:1], precision)
+                self._ready[precision] = self.wanted, self._asked_for(example, precision)
         return self._ready[precision][1]
 
     def _asked_for(self, example: Tensor, precision: ComputedIn) -> Compute:
         try:
-            return self._prepared(self.wanted, example, precision)
+            return self._prepared(self.wanted, self._noise_like(example), precision)
         except Exception as error:
             message = f"{self.wanted!r} cannot compute this network: {_first_line(error)}; auto or torch can"
             raise I2IError(Problem("--backend", message)) from error
@@ -99,7 +105,7 @@ class Computing:
         assert by_torch is not None
         for name, backend in BACKENDS.items():
             able = backend.installed and precision in backend.precisions
-            able &= example.device.type == "cpu" or not backend.cpu_only
+            able &= not backend.cpu_only or (example.device.type == "cpu" and min(example.shape[-2:]) >= SIDE)
             if not able or name in costs.known or HOPE * by_torch.of(self.n_images) < backend.seconds:
                 continue
             self.tell(f"trying whether {name} is faster than torch …")
@@ -109,12 +115,13 @@ class Computing:
                 start = time.perf_counter() - began
                 costs.note(name, Cost(start, _seconds(started[name], example)))
             except Exception as error:
-                costs.note(name, None)
+                if not (isinstance(error, (ImportError, OSError)) or memory_is_full(error)):  # these may pass
+                    costs.note(name, None)
                 self.tell(f"{name} cannot compute this network: {_first_line(error)}")
         known = {
             name: cost if name not in started else replace(cost, start=0.0)
-            for name, cost in costs.known.items()
-            if cost is not None and BACKENDS[name].installed
+            for name, backend in BACKENDS.items()
+            if (cost := costs.known.get(name)) is not None and backend.installed
         }
         if len(started) > 1:
             pace = ", ".join(f"{name} {number(cost.image)} s" for name, cost in known.items())
@@ -129,14 +136,32 @@ class Computing:
 
     def _prepared(self, name: str, example: Tensor, precision: ComputedIn) -> Compute:
         """Raises whatever goes wrong, and RuntimeError for a result that is not torch's."""
-        with evaluating(self.module), _quiet():
-            compute = BACKENDS[name].prepare(self.module, example, precision)
-            if name != "torch":
-                _check(compute(example), self.module(example), BOUNDS[precision])
-        if not BACKENDS[name].cpu_only:
-            return compute
-        # An exported graph computes something of an image that is too small, where torch says so.
-        return lambda images: compute(images) if min(images.shape[-2:]) >= SIDE else self.module(images)
+        backend = BACKENDS[name]
+        with _preparing, evaluating(self.module), torch.no_grad(), _quiet():
+            if name == "torch":
+                return backend.prepare(self.module, example, precision)
+            before = _random_state(example.device)
+            expected = self.module(example)
+            if not torch.equal(_random_state(example.device), before):  # exporters leave the noise out, or fix it
+                raise RuntimeError("it draws random numbers, which torch alone draws as in training")
+            compute = backend.prepare(self.module, example, precision)
+            _check(compute(example), expected, BOUNDS[precision])
+            if not backend.cpu_only:
+                return compute
+            # An exported graph computes something of an image that is too small, where torch says so.
+            small = BACKENDS["torch"].prepare(self.module, example, precision)
+        return lambda images: (compute if min(images.shape[-2:]) >= SIDE else small)(images)
+
+    def _noise_like(self, example: Tensor) -> Tensor:
+        """(1, C, H, W) in [-1, 1], the same each time, of a size that the network takes, whatever that of the example.
+
+        An image may be too small to be exported with, and what is exported must not depend on which comes first.
+        """
+        multiple = size_multiple(self.module)
+        side = -(-SIDE // multiple) * multiple
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.rand(1, example.shape[1], side, side, generator=generator) * 2 - 1
+        return noise.to(example.device)
 
 
 def choose(
@@ -164,17 +189,12 @@ def choose(
     if backend != "auto":
         BACKENDS[backend].check(backend, precision, translator.device)
         if backend != "torch":
-            computing.ready(_noise(translator))
+            computing.ready(torch.empty(1, translator.intakes[0].channels, SIDE, SIDE, device=translator.device))
     return replace(translator, compute=computing)
 
 
-def _noise(translator: Translator) -> Tensor:
-    """(1, n_in, H, W) in [-1, 1], the same each time, of a size that the network takes."""
-    multiple = size_multiple(translator.module)
-    side = -(-SIDE // multiple) * multiple
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(1, translator.intakes[0].channels, side, side, generator=generator) * 2 - 1
-    return noise.to(translator.device)
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _check(found: Tensor, expected: Tensor, bound: float) -> None:

@@ -34,26 +34,31 @@ class Backend:
         module: of `i2i.backends`, with a function `prepare`.
         precisions: that it computes in.
         seconds: that `prepare` takes with a ResNet of 9 blocks on two cores, the first time on a machine.
-        package: that it needs.
-        extra: of i2i, which installs the package.
+        packages: that it needs.
+        extra: of i2i, which installs them.
         cpu_only: computes nowhere else.
     """
 
     module: str
     precisions: tuple[ComputedIn, ...] = ("fp32", "bf16")
     seconds: float = 0.0
-    package: str = "torch"
+    packages: tuple[str, ...] = ()
     extra: str = ""
     cpu_only: bool = False
 
     @property
     def installed(self) -> bool:
-        return find_spec(self.package) is not None
+        return not self.missing
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that are not installed."""
+        return [package for package in self.packages if find_spec(package) is None]
 
     def check(self, name: str, precision: str, device: torch.device) -> None:
         """Raises I2IError for what it does not do, or where its package is missing."""
         if not self.installed:
-            message = f"{name!r} needs {self.package}, which is missing: pip install 'i2i[{self.extra}]'"
+            message = f"{name!r} misses {', '.join(self.missing)}: pip install 'i2i[{self.extra}]'"
             raise I2IError(Problem("--backend", message))
         if self.cpu_only and device.type != "cpu":
             raise I2IError(Problem("--backend", f"{name!r} computes on the CPU only, not on {device}"))

@@ -37,10 +37,12 @@ class Costs:
     def __init__(self, module: nn.Module, example: Tensor, precision: str) -> None:
         self.path: Path | None = None
         self.known: dict[str, Cost | None] = {}
-        with suppress(OSError, RuntimeError, ValueError, TypeError, AttributeError):  # unreadable is unknown
+        with suppress(OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError):  # unreadable is unknown
             self.path = cache_folder() / "backends" / f"{_key(module, example, precision)}.json"
             found = json.loads(self.path.read_text(encoding="utf-8"))
-            self.known = {name: Cost(**cost) if cost else None for name, cost in found.items()}
+            self.known = {
+                name: Cost(float(cost["start"]), float(cost["image"])) if cost else None for name, cost in found.items()
+            }
 
     def note(self, name: str, cost: Cost | None) -> None:
         """Remembers, where the disk allows it."""
@@ -59,7 +61,7 @@ def _key(module: nn.Module, example: Tensor, precision: str) -> str:
     """A hash of whatever changes the costs: the network but for its weights' values, the size, machine and versions."""
     weights = [(name, tuple(weight.shape)) for name, weight in module.state_dict().items()]
     machine = (platform.node(), platform.machine(), os.cpu_count(), torch.get_num_threads(), cpu_capabilities())
-    versions = [__version__, *map(_version, ("torch", "onnxruntime", "openvino"))]
+    versions = [__version__, *map(_version, ("torch", "onnx", "onnxscript", "onnxruntime", "openvino"))]
     text = repr((str(module), weights, tuple(example.shape), str(example.device), precision, machine, versions))
     return hashlib.sha256(text.encode()).hexdigest()
 

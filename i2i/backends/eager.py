@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from i2i.backends.contract import Compute, ComputedIn
 
 _ROUNDED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_FORWARDS = [kind.forward for kind in _ROUNDED]
 
 
 def prepare(module: nn.Module, example: Tensor, precision: ComputedIn) -> Compute:
@@ -17,10 +18,13 @@ def prepare(module: nn.Module, example: Tensor, precision: ComputedIn) -> Comput
     if precision == "fp32":
         return module
     # Weights are rounded once: autocast would do it in each pass, a twentieth of the time of a ResNet. Those that are
-    # computed out of others (spectral normalization) are left to it, and are so in float32.
-    light = deepcopy(module)
-    for part in light.modules():
-        if isinstance(part, _ROUNDED) and not torch.nn.utils.parametrize.is_parametrized(part):
+    # computed out of others (spectral normalization), or computed with, are left to it, and are so in float32.
+    try:
+        light = deepcopy(module)
+    except RuntimeError:  # torch.nn.utils.weight_norm keeps a weight with its gradient's graph, which nothing copies
+        light = module
+    else:
+        for part in filter(_is_plain, light.modules()):
             part.to(torch.bfloat16)
 
     def compute(images: Tensor) -> Tensor:
@@ -29,3 +33,9 @@ def prepare(module: nn.Module, example: Tensor, precision: ComputedIn) -> Comput
         return out
 
     return compute
+
+
+def _is_plain(part: nn.Module) -> bool:
+    """Whether a layer's weights only go into torch's own convolution or matrix product."""
+    computed = torch.nn.utils.parametrize.is_parametrized(part) or part._forward_pre_hooks
+    return isinstance(part, _ROUNDED) and type(part).forward in _FORWARDS and not computed

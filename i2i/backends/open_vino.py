@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import openvino
+import sys
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +11,11 @@ from i2i.backends.contract import Compute, ComputedIn, exported
 
 
 def prepare(module: nn.Module, example: Tensor, precision: ComputedIn) -> Compute:
+    # Unless told otherwise, OpenVINO reports to Google Analytics that it is imported and what it converts. Without the
+    # package that does so it works the same.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
     settings = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
