@@ -159,7 +159,7 @@ def _tiling(tiles: str, memory: str | None, max_pixels: int | None, precision: s
 
     way = next((way for way in TILES if way == tiles), None)
     if way is None:
-        raise I2IError(Problem("--tiles", f"there is no way {tiles!r}; {', '.join(TILES)}{suggest(tiles, TILES)}"))
+        raise I2IError(Problem("--tiles", f"there is no way {tiles!r}{suggest(tiles, TILES)}"))
     if way == "never" and memory is not None:
         raise I2IError(Problem("--memory", "limits what tiles take, and --tiles never makes none"))
     return Tiling(way, None if memory is None else _bytes(memory), max_pixels, bf16=precision == "bf16")

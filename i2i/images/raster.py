@@ -31,7 +31,7 @@ class Raster:
         n_bytes = math.prod(shape) * dtype.itemsize
         where = folder or Path(tempfile.gettempdir())
         if (free := shutil.disk_usage(where).free) < n_bytes:
-            needs = f"a temporary file of {n_bytes / 2**30:.1f} GiB, and {where} has {free / 2**30:.1f} GiB left"
+            needs = f"a temporary file of {n_bytes / 1e6:,.1f} MB, and {where} has {free / 1e6:,.1f} MB left"
             raise I2IError(Problem("image", f"needs {needs}; make room, or name another folder by TMPDIR"))
         self._where = where
         self._file = Scratch(where)
