@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NoReturn, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 from torch import nn
@@ -87,7 +87,11 @@ class Component:
         used = getattr(self.factory, "translates_with", None)
         if used is None:
             return self
-        empty = {name: (nothing,) if o.repeated else nothing for name, o in self.slots.items() if name not in used}
+        empty = {
+            name: (partial(Nothing, name),) if option.repeated else partial(Nothing, name)
+            for name, option in self.slots.items()
+            if name not in used
+        }
         slots = {name: option for name, option in self.slots.items() if name in used}
         return replace(self, factory=partial(self.factory, **empty), slots=slots)
 
@@ -97,9 +101,16 @@ class Component:
         return inspect.getsourcefile(self.factory) or "?", inspect.getsourcelines(self.factory)[1]
 
 
-def nothing(*wired: Any) -> nn.Module:
-    """Stands in a slot where nothing is needed."""
-    return nn.Identity()
+class Nothing(nn.Module):
+    """Stands in a slot that the translators of a method do without; a translator that needs it all the same says so."""
+
+    def __init__(self, slot: str, *wired: Any) -> None:
+        super().__init__()
+        self.slot = slot
+
+    def forward(self, *inputs: Any) -> NoReturn:
+        message = f"the method translates with its slot {self.slot!r}, which is not named there"
+        raise I2IError(Problem("translates_with", message))
 
 
 def describe(kind: Kind, name: str, factory: Factory, plugin: str) -> Component:

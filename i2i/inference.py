@@ -59,7 +59,8 @@ def load(
     """
     choose_backend = partial(choose, backend=backend, precision=precision)
     plugins = [plugins] if isinstance(plugins, (str, Path, ModuleType)) else plugins
-    return Model(Path(path).expanduser(), to, str(checkpoint), str(device), plugins, choose_backend)
+    tiling = Tiling(bf16=precision == "bf16")
+    return Model(Path(path).expanduser(), to, str(checkpoint), str(device), plugins, choose_backend, tiling)
 
 
 class Model:
@@ -78,8 +79,10 @@ class Model:
         device: str,
         plugins: Iterable[str | Path | ModuleType],
         choose_backend: Callable[[Translator], Translator],
+        tiling: Tiling,
     ) -> None:
         self._path, self._checkpoint, self._choose_backend = path, checkpoint, choose_backend
+        self._tiling = tiling
         self._engine = Engine(plugins, only=needed_plugins(path, checkpoint))
         self._lock = threading.Lock()
         with _in_python():
@@ -161,8 +164,8 @@ class Model:
             message = f"{n:,} values outside {limits.low:g} to {limits.high:g}, the range of {name!r}, are clipped"
             warnings.warn(message, stacklevel=4)
         with self._lock:
-            if Tiling().cuts(translator, header_of(pictures[0])):
-                out = [in_memory(translator, one.unit) for one in taken]
+            if self._tiling.cuts(translator, header_of(pictures[0])):
+                out = [in_memory(translator, one.unit, self._tiling) for one in taken]
             else:
                 out = run(translator, taken, sum(len(one.unit) for one in taken))
         return [give(translator, one, values) for one, values in zip(taken, out, strict=True)]

@@ -183,6 +183,11 @@ def test_a_method_that_leaves_out_what_it_translates_with_is_told(monkeypatch, e
     for one in (build, partial(build.component.factory)):
         assert all("from a slot that `translates_with` does not name" in told for told in method_lays_out(one))
         assert len(list(method_lays_out(one))) == 2
+    # One without weights, of which no weights file tells, would otherwise be left out silently.
+    with pytest.raises(
+        I2IError, match="translates_with: the method translates with its slot 'generator', which is not"
+    ):
+        build.translating()(3, 3).translators()["ab"](torch.zeros(1, 3, 16, 16))
 
 
 @pytest.mark.slow

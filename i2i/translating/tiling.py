@@ -122,12 +122,12 @@ def _check(module: nn.Module, channels: int) -> None:
     check(module, channels)
 
 
-def in_memory(translator: Translator, unit: Unit) -> Unit:
-    """A picture that memory holds, (pages, n_in, H, W), through the network in tiles, exactly."""
+def in_memory(translator: Translator, unit: Unit, tiling: Tiling) -> Unit:
+    """A picture that memory holds, (pages, n_in, H, W), through the network in tiles."""
     pages, _, height, width = unit.shape
     out = np.empty((pages, translator.intakes[1].channels, height, width), np.float32)
     for page, result in zip(unit, out, strict=True):
-        Tiling().run(translator, _Array(page[None]), _Array(result[None]))
+        tiling.run(translator, _Array(page[None]), _Array(result[None]))
     return out
 
 
