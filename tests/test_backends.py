@@ -240,6 +240,17 @@ def test_small_images_are_torchs_in_the_precision_that_is_told(generator, monkey
     assert torch.equal(found, expected)
 
 
+def test_a_full_disk_remembers_nothing_and_keeps_nothing(generator, monkeypatch):
+    def full(path, *whatever, **more):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    costs = Costs(generator, torch.ones(1, 3, 64, 64), "fp32")
+    costs.note("torch", Cost(0, 1))
+    assert costs.known == {"torch": Cost(0, 1)} and not list(costs.path.parent.iterdir())
+
+
 class Noisy(nn.Module):
     """Less than rounding to bf16 may differ on average."""
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from i2i import __version__
 from i2i.data.checksums import cache_folder
 from i2i.device import cpu_capabilities
+from i2i.files import write_json
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,9 @@ class Costs:
         self.known[name] = cost
         if self.path is None:
             return
-        text = json.dumps({name: cost and asdict(cost) for name, cost in self.known.items()})
-        temporary = self.path.with_name(f"{uuid4().hex}.tmp")
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.path)
+            write_json(self.path, {name: cost and asdict(cost) for name, cost in self.known.items()})
 
 
 def _key(module: nn.Module, example: Tensor, precision: str) -> str:
