@@ -411,19 +411,19 @@ def test_what_cannot_be_taken_apart_is_refused():
 def test_a_disk_without_room(monkeypatch, tmp_path):
     network = resnet()
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000}))  # bytes
-    with pytest.raises(I2IError, match=r"has 1 kB free; exact tiles keep \d+ kB there; choose a folder with more room"):
+    with pytest.raises(I2IError, match=r"scratch: \S+ has 1 kB free, and exact tiles keep \d+ kB there; choose"):
         tiled(network, random(network, 64, 64), scratch=tmp_path)
     tiled(network, random(network, 64, 64), scratch=tmp_path, mode="independent")
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(I2IError, match="cannot be used: No such file or directory"):
+    with pytest.raises(I2IError, match="scratch: .*none cannot be used: No such file or directory"):
         tiled(resnet(), random(resnet(), 64, 64), scratch=tmp_path / "none")
 
 
 def test_too_little_memory():
-    with pytest.raises(I2IError, match=r"memory: 100 B are too little for a tile; it takes [\d.]+ kB"):
+    with pytest.raises(I2IError, match=r"memory: 100 B of memory are too little for a tile, which takes [\d.]+ kB"):
         tiled(resnet(), random(resnet(), 64, 64), memory=100)
 
 

@@ -25,6 +25,7 @@ from i2i.images.headers import MAX_PIXELS
 from i2i.images.raster import Raster
 from i2i.images.regions import Regions
 from i2i.images.writing import write_regions
+from i2i.tiles.disk import check_space
 from i2i.translate import Translator, find_translator
 from i2i.translating import Place, Summary, Tiling, translate_files, translate_stream
 from i2i.weights import save_translator
@@ -192,7 +193,9 @@ def test_the_file_of_a_raster_has_no_name_and_its_disk_is_asked_first(tmp_path, 
     assert raster.read(slice(0, 30), slice(0, 20)).sum() == 5 * 6 * 3 * 7
     raster.close()
     assert not list(tmp_path.iterdir())
-    with pytest.raises(I2IError, match=r"needs a temporary file of 844,424,930\.1 MB, and .* has [\d.,]+ MB left; .* TMPDIR"):
+    with pytest.raises(
+        I2IError, match=r"needs a temporary file of 844,424,930\.1 MB, and .* has [\d.,]+ MB left; .* TMPDIR"
+    ):
         Raster(tmp_path, (1, 1 << 24, 1 << 24, 3), np.dtype("uint8"))
 
 
@@ -245,6 +248,31 @@ def test_a_header_that_says_the_size_of_a_planet(translator, tmp_path):
     )
     told = translate(translator, tmp_path / "x.npy", Tiling(max_pixels=10**18), tmp_path / "out")
     assert [p.message.partition(" of ")[0] for p in told.problems] == ["needs a temporary file"]
+
+
+class Sorted(torch.nn.Module):
+    """Mixes the whole image."""
+
+    def forward(self, x):
+        return x.flatten(2).sort(2).values.view(x.shape)
+
+
+def test_errors_of_tiles_name_what_is_at_fault(translator, tmp_path, monkeypatch):
+    Image.fromarray(smooth(203, 310)).save(tmp_path / "x.png")
+
+    def message(tiling=ALWAYS, module=translator.module):
+        told = translate(dataclasses.replace(translator, module=module), tmp_path / "x.png", tiling, tmp_path / "out")
+        (problem,) = told.problems
+        assert problem.where == str(tmp_path / "x.png")
+        return problem.message
+
+    mixing = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), Sorted())
+    assert "are there; in tiles, 1 (Sorted): its operator sort" in message(module=mixing)
+    assert message(Tiling(memory=100)).startswith("100 B of memory are too little for a tile, which takes")
+    monkeypatch.setattr("i2i.tiles.running.check_space", lambda folder, needed: check_space(folder, 1 << 60))
+    assert message().startswith(f"{tmp_path / 'out'} has ")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    assert message().startswith(f"its temporary file in {tmp_path / 'none'} cannot be written: No such file")
 
 
 def content_of(kind):
@@ -354,7 +382,9 @@ def test_an_amount_of_memory(text, n):
     assert _bytes(text) == n
 
 
-@pytest.mark.parametrize(("tiles", "cost"), [("thumbnail", "3 to 7 grey levels .* 145"), ("independent", "seams may show.* 218")])
+@pytest.mark.parametrize(
+    ("tiles", "cost"), [("thumbnail", "3 to 7 grey levels .* 145"), ("independent", "seams may show.* 218")]
+)
 def test_what_is_not_exact_says_what_it_costs(tiles, cost, translator, tmp_path):
     Image.fromarray(smooth(203, 310)).save(tmp_path / "x.png")
     with pytest.warns(UserWarning, match=cost):

@@ -30,10 +30,14 @@ class Raster:
         self.shape, self.dtype = shape, dtype
         n_bytes = math.prod(shape) * dtype.itemsize
         where = folder or Path(tempfile.gettempdir())
-        if (free := shutil.disk_usage(where).free) < n_bytes:
+        self._where = where
+        try:
+            free = shutil.disk_usage(where).free
+        except OSError as error:
+            raise self._fault(error) from None
+        if free < n_bytes:
             needs = f"a temporary file of {n_bytes / 1e6:,.1f} MB, and {where} has {free / 1e6:,.1f} MB left"
             raise I2IError(Problem("image", f"needs {needs}; make room, or name another folder by TMPDIR"))
-        self._where = where
         self._file = Scratch(where)
         self._file.extend(n_bytes)
 
@@ -56,8 +60,11 @@ class Raster:
             for place, line in self._lines(values, top, left, page):
                 self._file.write(place, line)
         except OSError as error:
-            message = f"its temporary file in {self._where} cannot be written: {error.strerror}; TMPDIR names another"
-            raise I2IError(Problem("image", message)) from None
+            raise self._fault(error) from None
+
+    def _fault(self, error: OSError) -> I2IError:
+        message = f"its temporary file in {self._where} cannot be written: {error.strerror}; TMPDIR names another"
+        return I2IError(Problem("image", message))
 
     def _lines(self, values: Pixels, top: int, left: int, page: int) -> Iterator[tuple[int, memoryview]]:
         """Parts of `values` that lie together in the file, each with its place there: rows, or all at once."""

@@ -20,14 +20,15 @@ def check_space(folder: Path, needed: int) -> None:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise I2IError(Problem(str(folder), f"cannot be used: {error.strerror}")) from None
+        raise I2IError(Problem("scratch", f"{folder} cannot be used: {error.strerror}")) from None
     if free < needed:
         raise _no_room(folder, needed, free)
 
 
 def _no_room(folder: Path, needed: int, free: int) -> I2IError:
-    room = f"has {in_bytes(free)} free; exact tiles keep {in_bytes(needed)} there"
-    return I2IError(Problem(str(folder), f"{room}; choose a folder with more room, or statistics of a thumbnail"))
+    room = f"{folder} has {in_bytes(free)} free, and exact tiles keep {in_bytes(needed)} there"
+    instead = "choose a folder with more room (TMPDIR), or statistics of a thumbnail"
+    return I2IError(Problem("scratch", f"{room}; {instead}"))
 
 
 class Stored:

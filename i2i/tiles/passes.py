@@ -164,7 +164,9 @@ def grid(one: Pass, memory: int, itemsize: int) -> tuple[int, int]:
             best = (cost, down, across)
     if best is None:
         least = one.memory(_middle(height, width), itemsize)
-        raise I2IError(Problem("memory", f"{in_bytes(memory)} are too little for a tile; it takes {in_bytes(least)}"))
+        raise I2IError(
+            Problem("memory", f"{in_bytes(memory)} of memory are too little for a tile, which takes {in_bytes(least)}")
+        )
     return best[1], best[2]
 
 

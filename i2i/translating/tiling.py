@@ -89,8 +89,9 @@ class Tiling:
         try:
             _check(translator.module, n_in)
         except I2IError as error:
+            why = error.problems[0]
             message = f"would take at least {in_bytes(whole)} of memory, and {in_bytes(limit)} are there"
-            raise ValueError(f"{message}; in tiles: {error.problems[0].message}; make it smaller") from None
+            raise ValueError(f"{message}; in tiles, {why.where}: {why.message}; make it smaller") from None
         return True
 
     def run(

@@ -95,7 +95,7 @@ class Work:
     def translate(self, large: Large, progress: Progress) -> Taken:
         """All of it, in tiles, beside temporary files in the folder of the translations unless TMPDIR names another."""
         self.out.mkdir(parents=True, exist_ok=True)
-        scratch = None if os.environ.get("TMPDIR") else self.out
+        scratch = Path(os.environ.get("TMPDIR") or self.out)
         told = partial(progress, str(large.place))
         with translated(self.translator, large.place, large.format.name, self.tiling, scratch, told) as done:
             with _placing(large.target) as temporary:
