@@ -152,7 +152,7 @@ class Loop:
 
     def _tell_memory(self) -> None:
         self.environment["peak_memory"] = peak_memory(self.training.trainer.device)
-        self.tell(f"memory    {in_bytes(self.environment['peak_memory'])} at the peak of the first two steps")
+        self.tell(f"memory    {in_bytes(self.environment['peak_memory'])} at the peak, up to the second step")
         if self.world.leads:
             self.run.write_about(self.saver.document, self.environment)
 

@@ -298,7 +298,7 @@ def test_a_run_is_trained_by_one_process(engine, tmp_path):
 def test_the_memory_of_a_step_is_told(engine, tmp_path):
     told = []
     tiny.loop(tiny.recipe(tmp_path, engine), Run.create(tmp_path, "run"), engine, tell=told.append).go()
-    assert any(re.fullmatch(r"memory    [\d.,]+ [MG]B at the peak of the first two steps", text) for text in told)
+    assert any(re.fullmatch(r"memory    [\d.,]+ [MG]B at the peak, up to the second step", text) for text in told)
 
 
 def test_mistakes_of_device_source_and_method_are_told_together(engine, tmp_path):

@@ -103,6 +103,7 @@ def check(
     document = layers.read(recipe)  # a mistake in its name is told before anything slow is imported
 
     from i2i.estimate import estimate, lines
+    from i2i.judging import Judge
     from i2i.recipe import resolve
     from i2i.training import Training
 
@@ -112,6 +113,7 @@ def check(
     with loading() as progress:
         training = Training.build(found, progress)
     report_findings(training)
+    Judge(training, lambda text: errors.print(text, soft_wrap=True, markup=False))  # takes memory, as it does in a run
     if training.compiled:
         _say(f"compiling {', '.join(training.compiled.networks)}, to time a step: minutes the first time")
     assert training.forecast
