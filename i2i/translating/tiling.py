@@ -31,8 +31,8 @@ _PER_PIXEL = 8192
 _COSTS = {
     "thumbnail": "brightness and colours may be far off: where it was measured, by 3 to 7 grey levels on average, and "
     "by up to 145 at single pixels",
-    "independent": "brightness and colours change from tile to tile, and seams may show: where it was measured, 3 to 16 "
-    "grey levels off on average, and up to 218 at single pixels",
+    "independent": "brightness and colours change from tile to tile, and seams may show: where it was measured, 3 to "
+    "16 grey levels off on average, and up to 218 at single pixels",
 }
 """Measured: the table "What each mode costs" of docs/any-size.md."""
 
