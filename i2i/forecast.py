@@ -64,11 +64,13 @@ def forecast(trainer: Trainer, shown: Shown, sides: Sides, n_batches: int = 1) -
     Compiled networks are counted as they are written.
     """
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    tensors = [*trainer.method.parameters(), *trainer.method.buffers()]
+    held = [trainer.method, trainer.average, *(term.loss for term in trainer.terms)]
+    modules = [module for module in held if isinstance(module, nn.Module)]
     try:
-        shapes = {id(tensor): fake.from_tensor(tensor) for tensor in tensors}
+        shapes = {id(t): fake.from_tensor(t) for m in modules for t in (*m.parameters(), *m.buffers())}
+        played = copy.deepcopy(trainer, shapes)  # before, since generators are copied by the values of their state
         with fake, _Unread():  # type: ignore[no-untyped-call]
-            return _count(copy.deepcopy(trainer, shapes), shown, sides, n_batches)
+            return _count(played, shown, sides, n_batches)
     except Exception:  # a component may do anything with values; what is wrong with it, the step then raises
         with torch.random.fork_rng():
             return _count(copy.deepcopy(trainer), shown, sides, n_batches)
