@@ -114,6 +114,8 @@ def check(
         training = Training.build(found, progress)
     report_findings(training)
     Judge(training, lambda text: errors.print(text, soft_wrap=True, markup=False))  # takes memory, as it does in a run
+    if remark := training.compiled.remark:
+        _say(remark)
     if training.compiled:
         _say(f"compiling {', '.join(training.compiled.networks)}, to time a step: minutes the first time")
     assert training.forecast
