@@ -83,8 +83,8 @@ def compile_networks(networks: Mapping[str, nn.Module]) -> None:
 
     Whole networks: block by block, a ResNet starts in a third of the time and gains nothing over eager.
 
-    For one size of images. Code for all sizes would depend on the sizes that it met first, which are others in a resumed
-    run; and torch 2.14 fails to make any of a ResNet.
+    For one size of images. Code for all sizes would depend on the sizes that it met first, which are others in a
+    resumed run; and torch 2.14 fails to make any of a ResNet.
     """
     _keep_cache()
     for network in networks.values():
