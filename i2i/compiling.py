@@ -21,7 +21,7 @@ SHARE = 0.02
 PER_THREAD = {"fp32": 75e9, "bf16": 150e9}
 """Floating-point operations a second of a thread, measured in training steps on a CPU with AVX-512 (Zen 4)."""
 ACCELERATOR = 50e12
-"""The same of a GPU; small networks reach less."""
+"""The same of a GPU: assumed, not measured; small networks reach less."""
 
 
 @dataclass(frozen=True)

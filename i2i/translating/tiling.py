@@ -24,7 +24,7 @@ from i2i.translating.pictures import Unit
 Tiles = Literal["auto", "exact", "thumbnail", "independent", "never"]
 TILES: tuple[Tiles, ...] = get_args(Tiles)
 
-MEMORY = 2 << 30
+MEMORY = 1 << 30
 """Bytes that tiles take where nobody says otherwise."""
 _PER_PIXEL = 8192
 """Bytes: pictures of which so many for each pixel fit are not looked at closer."""
