@@ -78,9 +78,9 @@ class Saver:
         self.step = trainer.step
         return progress
 
-    def save_translators(self, directions: Iterable[str] = ()) -> None:
-        """Those of these directions, or all; by the leading process."""
-        self._write(directions, best=False)
+    def save_translators(self) -> None:
+        """All of them; by the leading process."""
+        self._write(self.training.method.translators(), best=False)
 
     def save_best(self, directions: Iterable[str]) -> None:
         """The translators of these directions as the best ones; a failure is told."""
@@ -94,8 +94,8 @@ class Saver:
 
     def _write(self, directions: Iterable[str], best: bool) -> None:
         trainer, recipe = self.training.trainer, self.training.recipe
-        translators = trainer.translators() if self.world.leads else {}
-        for direction in directions or translators:
+        translators = trainer.translators()
+        for direction in directions if self.world.leads else ():
             path, module = self.run.weights(direction, best), translators[direction]
             path.parent.mkdir(exist_ok=True)
             save_translator(path, module, recipe=recipe, direction=direction, step=trainer.step)
